@@ -1,0 +1,145 @@
+"""What keeps Airflow in step with the schedules, beside the REST APIs.
+
+A request writes its schedules and is done; this loop then asks for the parse that makes their DAGs appear or
+vanish. Because it works from the rows and not from the requests, nothing is lost when the process ends
+between the two.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
+
+from api_plugin.common import airflow_adapter
+from include.errors import DatabaseUnavailableError
+from include.kit.clock import Clock, system_clock
+from include.kit.db import Database
+from include.schedules.repository import ScheduleRepository
+from include.schedules.service import ScheduleService
+
+log = logging.getLogger(__name__)
+
+ANNOUNCE_SECONDS = 0.5
+RETIRE_SECONDS = 30.0
+PARTITION_SECONDS = 86_400.0
+#: After a failure a duty is tried again this much later.
+RETRY_SECONDS = 2.0
+#: Rows stay locked while Airflow is asked; a database of Airflow's that hangs must not hang our clients.
+PARSE_REQUEST_SECONDS = 10.0
+
+_bells: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Event] = WeakKeyDictionary()
+
+
+def nudge() -> None:
+    """Have schedules that were just committed announced now and not at the next look."""
+    bell = _bells.get(asyncio.get_running_loop())
+    if bell is not None:
+        bell.set()
+
+
+@dataclass
+class Duty:
+    """Something done every `seconds`; `due` is on the event loop's clock."""
+
+    work: Callable[[], Awaitable[None]]
+    seconds: float
+    due: float = 0.0
+    failing: bool = False
+
+
+class Announcer:
+    """The loop and its three duties.
+
+    :param ask: asks Airflow for a parse; blocking
+    """
+
+    def __init__(self, database: Database, ask: Callable[[], None], *, clock: Clock = system_clock) -> None:
+        self.database = database
+        self.ask = ask
+        self.clock = clock
+        self.announcing = Duty(self.announce, ANNOUNCE_SECONDS)
+        self.duties = [
+            Duty(self.ensure_partitions, PARTITION_SECONDS),
+            Duty(self.retire, RETIRE_SECONDS),
+            self.announcing,
+        ]
+
+    async def announce(self) -> None:
+        """Ask for a parse if a schedule came, went or changed since the last one was asked for."""
+        async with self.database.transaction() as connection:
+            repository = ScheduleRepository(connection)
+            ids = await repository.unannounced_schedules()
+            if not ids:
+                return
+            # Marked first: that locks the rows, so whoever changes one from here on waits, and marks it anew.
+            await repository.mark_announced(ids)
+            async with asyncio.timeout(PARSE_REQUEST_SECONDS):
+                await asyncio.to_thread(self.ask)
+        log.info("asked for a parse: %d schedules changed", len(ids))
+
+    async def retire(self) -> None:
+        """Let one-shot schedules go that have had nothing to do for a while."""
+        async with self.database.transaction() as connection:
+            await ScheduleService(ScheduleRepository(connection)).retire_idle_once(self.clock())
+
+    async def ensure_partitions(self) -> None:
+        """Make the ledger's partitions of the months ahead."""
+        async with self.database.transaction() as connection:
+            await ScheduleRepository(connection).ensure_partitions(self.clock())
+
+    async def run(self) -> None:
+        """Do each duty when it is due, until cancelled; no failure ends the loop."""
+        loop = asyncio.get_running_loop()
+        bell = _bells[loop] = asyncio.Event()
+        while True:
+            for duty in self.duties:
+                if duty.due <= loop.time():
+                    await self._do(duty)
+            pause = min(duty.due for duty in self.duties) - loop.time()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, pause)):
+                    await bell.wait()
+                self.announcing.due = 0.0
+            bell.clear()
+
+    async def _do(self, duty: Duty) -> None:
+        pause = duty.seconds
+        try:
+            await duty.work()
+        except Exception as error:
+            pause = RETRY_SECONDS
+            self._complain(duty, error)
+            duty.failing = True
+        else:
+            duty.failing = False
+        duty.due = asyncio.get_running_loop().time() + pause
+
+    def _complain(self, duty: Duty, error: Exception) -> None:
+        if duty.failing:
+            return  # said once; it is tried again every two seconds
+        away = isinstance(error, DatabaseUnavailableError)
+        log.log(
+            logging.WARNING if away else logging.ERROR,
+            "%s failed, will go on trying: %s",
+            getattr(duty.work, "__name__", duty.work),
+            error,
+            exc_info=None if away else error,
+        )
+
+
+@asynccontextmanager
+async def announcing(database: Database) -> AsyncIterator[None]:
+    """Run the announcer beside an app."""
+    task = asyncio.create_task(
+        Announcer(database, airflow_adapter.request_parse).run(), name="carillon-announcer"
+    )
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task

@@ -1,0 +1,42 @@
+"""What one REST API is made of; `api_plugin.app` turns each into an app."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+
+from fastapi import APIRouter
+from pydantic import BaseModel
+
+from api_plugin.common.errors import ErrorForm
+from include.kit.db import Database
+from include.tokens.model import ApiName
+
+
+@dataclass(frozen=True)
+class Api:
+    """The parts of an API.
+
+    :ivar name: as tokens and CARILLON_OPEN_APIS spell it
+    :ivar prefix: the path it is mounted at
+    :ivar router: its routes; every one of them needs a credential
+    :ivar error_form: how its errors look on the wire
+    :ivar open_router: the routes that anybody may call
+    :ivar bodies: models of request bodies that its routes read themselves, for the OpenAPI document
+    :ivar background: what runs beside it as long as the app does
+    """
+
+    name: ApiName
+    prefix: str
+    title: str
+    description: str
+    router: APIRouter
+    error_form: ErrorForm
+    open_router: APIRouter = field(default_factory=APIRouter)
+    bodies: Sequence[type[BaseModel]] = ()
+    background: Callable[[Database], AbstractAsyncContextManager[None]] | None = None
+
+    @property
+    def open_paths(self) -> frozenset[str]:
+        return frozenset(getattr(route, "path", "") for route in self.open_router.routes)

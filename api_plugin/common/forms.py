@@ -1,0 +1,82 @@
+"""The wire forms of errors, one for each family of APIs."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from starlette.responses import Response
+
+from api_plugin.common.errors import Failure
+
+CHALLENGE = {"WWW-Authenticate": 'Bearer realm="carillon"'}
+
+#: The `type` of a problem by its status; others are about:blank (RFC 9457, section 4.2.1).
+PROBLEM_TYPES = {
+    HTTPStatus.UNAUTHORIZED: "urn:carillon:problem:credential",
+    HTTPStatus.FORBIDDEN: "urn:carillon:problem:permission",
+    HTTPStatus.NOT_FOUND: "urn:carillon:problem:not-found",
+    HTTPStatus.CONFLICT: "urn:carillon:problem:conflict",
+    HTTPStatus.UNPROCESSABLE_ENTITY: "urn:carillon:problem:invalid-input",
+    HTTPStatus.SERVICE_UNAVAILABLE: "urn:carillon:problem:unavailable",
+    HTTPStatus.INTERNAL_SERVER_ERROR: "urn:carillon:problem:internal",
+}
+
+STATE_UNREADABLE, STATE_UNAUTHORISED, STATE_INTERNAL = 1, 2, -1
+
+
+class ProblemField(BaseModel):
+    """What is wrong with one field."""
+
+    field: str
+    message: str
+
+
+class Problem(BaseModel):
+    """An error of the own API (RFC 9457).
+
+    `errors` is there where fields are at fault, `id` where the log holds more.
+    """
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    errors: list[ProblemField] | None = None
+    id: str | None = None
+
+
+def problem_form(failure: Failure, path: str) -> Response:
+    """`application/problem+json`: the own API."""
+    problem = Problem(
+        type=PROBLEM_TYPES.get(failure.status, "about:blank"),
+        title=failure.status.phrase,
+        status=failure.status,
+        detail=failure.detail,
+        instance=path,
+        errors=[ProblemField(field=e.field, message=e.message) for e in failure.errors] or None,
+        id=failure.error_id,
+    )
+    return JSONResponse(
+        problem.model_dump(exclude_none=True),
+        failure.status,
+        CHALLENGE if failure.status is HTTPStatus.UNAUTHORIZED else None,
+        media_type="application/problem+json",
+    )
+
+
+def state_form(failure: Failure, path: str) -> Response:
+    """`{state, msg, data}`: document 003. HTTP 200 for all but a credential (DESIGN section 6)."""
+    if failure.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        body = _envelope(STATE_UNAUTHORISED, failure.detail)
+        return JSONResponse(body, HTTPStatus.UNAUTHORIZED, CHALLENGE)
+    if failure.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return JSONResponse(_envelope(STATE_INTERNAL, f"{failure.detail} (id {failure.error_id})"))
+    return JSONResponse(_envelope(STATE_UNREADABLE, failure.detail))
+
+
+def _envelope(state: int, message: str) -> dict[str, Any]:
+    return {"state": state, "msg": message, "data": {}}

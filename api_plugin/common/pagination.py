@@ -1,0 +1,87 @@
+"""Keyset paging: a page says where the next one begins, and no page costs more than the first."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Generic, TypeVar
+
+from fastapi import Query
+from pydantic import BaseModel, Field
+
+from include.errors import InvalidInputError
+
+PAGE_DEFAULT, PAGE_MOST = 50, 500
+_BIGINT = 2**63
+
+Item = TypeVar("Item")
+Shown = TypeVar("Shown")
+
+PageLimit = Annotated[int, Query(ge=1, le=PAGE_MOST, description="most items of a page")]
+PageCursor = Annotated[str | None, Query(max_length=200, description="`next` of the page before")]
+
+
+class Page(BaseModel, Generic[Item]):
+    """A page of a list; `next` is null on the last one."""
+
+    items: list[Item]
+    next: str | None = Field(description="give it as `cursor` to get the page after this one")
+
+
+def cut(rows: Sequence[Item], limit: int) -> tuple[Sequence[Item], Item | None]:
+    """Split what was read, up to `limit + 1` rows, into the page and its last row if more follow."""
+    page = rows[:limit]
+    return page, page[-1] if len(rows) > limit else None
+
+
+def id_cursor(last_id: int) -> str:
+    """Return the cursor of a list ordered by id."""
+    return _encode([last_id])
+
+
+def read_id_cursor(cursor: str | None) -> int:
+    """Return the id after which a page begins. Raises InvalidInputError naming `cursor`."""
+    if cursor is None:
+        return 0
+    match _decode(cursor):
+        case [int(last_id)] if 0 <= last_id < _BIGINT:
+            return last_id
+    raise _bad_cursor()
+
+
+def moment_cursor(moment: datetime, last_id: int) -> str:
+    """Return the cursor of a list ordered by (moment, id)."""
+    return _encode([moment.isoformat(), last_id])
+
+
+def read_moment_cursor(cursor: str | None) -> tuple[datetime, int] | None:
+    """Return the (moment, id) before which a page begins. Raises InvalidInputError naming `cursor`."""
+    if cursor is None:
+        return None
+    match _decode(cursor):
+        case [str(text), int(last_id)] if 0 <= last_id < _BIGINT:
+            try:
+                moment = datetime.fromisoformat(text)
+            except ValueError:
+                raise _bad_cursor() from None
+            if moment.tzinfo is not None:
+                return moment, last_id
+    raise _bad_cursor()
+
+
+def _encode(parts: list[object]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(parts, separators=(",", ":")).encode()).decode().rstrip("=")
+
+
+def _decode(cursor: str) -> object:
+    try:
+        return json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    except (binascii.Error, ValueError):
+        raise _bad_cursor() from None
+
+
+def _bad_cursor() -> InvalidInputError:
+    return InvalidInputError("is not the `next` of a page", field="cursor")

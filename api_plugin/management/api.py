@@ -1,0 +1,26 @@
+"""Carillon's own API."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from api_plugin.common.announcer import announcing
+from api_plugin.common.api import Api
+from api_plugin.common.forms import Problem, problem_form
+from api_plugin.management import ledger_routes, routes, status_routes
+
+router = APIRouter()
+for part in (routes, ledger_routes, status_routes):
+    router.include_router(part.router)
+
+API = Api(
+    name="management",
+    prefix="/carillon/v1",
+    title="Carillon",
+    description="Schedules, definitions, executions and why they did or did not run.",
+    router=router,
+    open_router=status_routes.open_router,
+    error_form=problem_form,
+    bodies=(Problem,),
+    background=announcing,
+)

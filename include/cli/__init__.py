@@ -1,0 +1,1 @@
+"""The commands of `./carillon`, one file per command group."""

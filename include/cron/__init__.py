@@ -1,0 +1,27 @@
+"""Cron: the spellings each API accepts, one canonical text, and the instants behind it.
+
+Pure: no clock, no database, no Airflow. `dialects` reads what clients send, `canonical` gives equal schedules
+one text, `schedule` computes instants over the library `cronsim`.
+"""
+
+from include.cron.dialects import (
+    NO_DAY,
+    FirstDay,
+    matches_mask,
+    parse_minute_fields,
+    parse_seconds_first,
+    parse_time_of_day,
+)
+from include.cron.schedule import CronSchedule
+from include.cron.zones import check_zone
+
+__all__ = [
+    "NO_DAY",
+    "CronSchedule",
+    "FirstDay",
+    "check_zone",
+    "matches_mask",
+    "parse_minute_fields",
+    "parse_seconds_first",
+    "parse_time_of_day",
+]

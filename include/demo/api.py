@@ -1,0 +1,79 @@
+"""A client of a running instance's REST APIs, for the demo."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any
+
+import aiohttp
+
+from include.errors import CarillonError, StartupError
+from include.kit.db import Database
+from include.tokens.service import TokenService
+
+TOKEN_NAME = "carillon demo"
+TIMEOUT_SECONDS = 30.0
+
+
+class Api:
+    """The calls that the demo makes."""
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        self.session = session
+
+    async def add_tasks(self, items: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
+        """Create callback tasks; return one result an item, as document 003 has them."""
+        answer = await self._send("POST", "/crontab/add_task", {"task_list": list(items)})
+        if answer["state"] != 0:
+            raise CarillonError(f"add_task was refused: {answer['msg']}")
+        results: list[dict[str, str]] = answer["data"]["task_result"]
+        return results
+
+    async def executions(self, definition_id: str, since: datetime) -> list[dict[str, Any]]:
+        """Return the executions of a definition that are due from `since` on, the latest first."""
+        path = "/carillon/v1/executions"
+        query = {"definition_id": definition_id, "from": since.isoformat(), "limit": "100"}
+        answer = await self._send("GET", path, query=query)
+        items: list[dict[str, Any]] = answer["items"]
+        return items
+
+    async def delete(self, definition_id: str) -> None:
+        """Delete a definition; its history stays."""
+        await self._send("DELETE", f"/carillon/v1/definitions/{definition_id}")
+
+    async def _send(
+        self, method: str, path: str, body: object = None, query: dict[str, str] | None = None
+    ) -> dict[str, Any]:
+        try:
+            async with self.session.request(method, path, json=body, params=query) as response:
+                if response.status >= 400:
+                    text = (await response.text())[:300]
+                    raise CarillonError(f"{method} {path} answered with status {response.status}: {text}")
+                return {} if response.status == 204 else await response.json()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise StartupError(f"the instance does not answer ({method} {path}): {error}") from error
+
+
+@asynccontextmanager
+async def connecting(url: str, database_url: str) -> AsyncIterator[Api]:
+    """Lend a client with a token of its own, which is revoked at the end."""
+    database = await Database(database_url, max_size=1).open()
+    try:
+        async with database.transaction() as connection:
+            token, credential = await TokenService(connection).create(
+                TOKEN_NAME, apis=["crontab", "management"]
+            )
+        try:
+            async with aiohttp.ClientSession(
+                url,
+                headers={"Authorization": f"token {credential}"},
+                timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS),
+            ) as session:
+                yield Api(session)
+        finally:
+            async with database.transaction() as connection:
+                await TokenService(connection).revoke(token.id)
+    finally:
+        await database.close()

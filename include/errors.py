@@ -1,0 +1,82 @@
+"""Every error Carillon raises on purpose.
+
+CarillonError                     the root: message, optional field, retry hint
+├── InvalidInputError             the caller sent something unusable; names the field
+│   ├── CronExpressionError       an expression, time zone or start time cannot be used
+│   └── EgressDeniedError         a target address is one that Carillon must not call
+├── AuthenticationError           no credential, or one that is unknown, expired or revoked
+├── PermissionDeniedError         the credential is good but does not reach this API or project
+├── NotFoundError                 no such definition, schedule or execution for this caller
+├── ConflictError                 the request contradicts what is already stored
+├── OutboundError                 a call to somebody else's server failed
+│   ├── OutboundTimeoutError      it did not connect or answer in time
+│   └── OutboundProtocolError     it answered something that cannot be read
+├── DatabaseUnavailableError      Postgres cannot be reached at the moment
+└── StartupError                  `./carillon` cannot start; the message says what to do
+"""
+
+from __future__ import annotations
+
+
+class CarillonError(Exception):
+    """Something went wrong in Carillon."""
+
+    #: Whether the same call may succeed when it is repeated unchanged.
+    retryable = False
+
+    def __init__(self, message: str | None = None, *, field: str | None = None) -> None:
+        self.message = message or (type(self).__doc__ or "").split("\n", 1)[0]
+        self.field = field
+        super().__init__(f"{field}: {self.message}" if field else self.message)
+
+
+class InvalidInputError(CarillonError):
+    """The request cannot be used as it is."""
+
+
+class CronExpressionError(InvalidInputError):
+    """The schedule expression cannot be used."""
+
+
+class EgressDeniedError(InvalidInputError):
+    """The address is one that outbound calls may not reach."""
+
+
+class AuthenticationError(CarillonError):
+    """The credential is missing or not valid."""
+
+
+class PermissionDeniedError(CarillonError):
+    """The credential does not allow this."""
+
+
+class NotFoundError(CarillonError):
+    """There is no such thing."""
+
+
+class ConflictError(CarillonError):
+    """The request contradicts what is already stored."""
+
+
+class OutboundError(CarillonError):
+    """The call to the target failed."""
+
+    retryable = True
+
+
+class OutboundTimeoutError(OutboundError):
+    """The target did not answer in time."""
+
+
+class OutboundProtocolError(OutboundError):
+    """The target's answer cannot be read."""
+
+
+class DatabaseUnavailableError(CarillonError):
+    """The database cannot be reached at the moment."""
+
+    retryable = True
+
+
+class StartupError(CarillonError):
+    """Carillon cannot start."""

@@ -1,0 +1,95 @@
+"""The connection pool to the database `carillon` and its transactions."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from psycopg import AsyncConnection, InterfaceError, OperationalError
+from psycopg.errors import QueryCanceled
+from psycopg.rows import DictRow, dict_row
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from include.errors import DatabaseUnavailableError
+from include.settings import get_settings
+
+Connection = AsyncConnection[DictRow]
+
+#: What psycopg raises when the server went away, is starting, or does not answer.
+UNAVAILABLE: tuple[type[Exception], ...] = (OperationalError, InterfaceError, PoolTimeout)
+
+
+class Database:
+    """An asynchronous pool with a statement timeout on every connection.
+
+    :param url: libpq URL, `postgresql://user:password@host:port/carillon`
+    :param max_size: most connections of this process
+    """
+
+    def __init__(self, url: str, *, max_size: int | None = None) -> None:
+        settings = get_settings()
+        timeout_ms = int(settings.statement_timeout_seconds * 1000)
+        self.url = url
+        self.connect_options: dict[str, Any] = {
+            "row_factory": dict_row,
+            "application_name": "carillon",
+            "connect_timeout": 5,
+            "options": f"-c statement_timeout={timeout_ms} -c timezone=UTC",
+            # A dead machine is noticed in half a minute, not in two hours.
+            "keepalives_idle": 10,
+            "keepalives_interval": 5,
+            "keepalives_count": 4,
+        }
+        self.pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
+            url,
+            kwargs=self.connect_options,
+            min_size=1,
+            max_size=max_size or settings.pool_size,
+            timeout=10,
+            open=False,
+            check=AsyncConnectionPool.check_connection,
+            name="carillon",
+        )
+
+    async def open(self) -> Database:
+        """Start the pool; connections are made in the background."""
+        await self.pool.open()
+        return self
+
+    async def close(self) -> None:
+        await self.pool.close()
+
+    async def connect(self) -> Connection:
+        """Return a connection of its own, outside the pool, in autocommit mode (for LISTEN and locks)."""
+        return await AsyncConnection.connect(self.url, autocommit=True, **self.connect_options)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """Lend a connection in one transaction: committed at the end, rolled back on an error.
+
+        :raises DatabaseUnavailableError: the server cannot be reached or went away
+        """
+        try:
+            async with self.pool.connection() as connection:
+                yield connection
+        except QueryCanceled as error:
+            raise DatabaseUnavailableError("the database took too long to answer") from error
+        except UNAVAILABLE as error:
+            raise DatabaseUnavailableError(f"the database cannot be reached: {_first_line(error)}") from error
+
+
+def database_url() -> str:
+    """Return the URL of the database `carillon`.
+
+    :raises DatabaseUnavailableError: no setting names one
+    """
+    url = get_settings().database_url
+    if url is None:
+        raise DatabaseUnavailableError("CARILLON_DATABASE_URL (or AIRFLOW_CONN_CARILLON_DB) is not set")
+    # Airflow spells the scheme `postgres://` when it prints a connection as a URL.
+    return url.get_secret_value().replace("postgres://", "postgresql://", 1)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n", 1)[0]

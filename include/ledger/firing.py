@@ -1,0 +1,295 @@
+"""Firing: arm a run, sleep, fire each instant, record, retry (DESIGN section 4, "Firing").
+
+One `WindowRun` serves one shard of one run. It lives in the event loop of a triggerer beside many others, so
+nothing here blocks, and long work yields.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from datetime import datetime, timedelta
+from functools import partial
+
+from include.kit.clock import system_clock
+from include.ledger.batches import until_available
+from include.ledger.engine import Engine, sleep_until
+from include.ledger.model import Call, Caller, CallResult, Due, Record, Summary
+from include.ledger.repository import LedgerRepository, Verdict
+from include.ledger.scopes import Scope
+from include.schedules.model import Kind
+from include.settings import get_settings
+
+#: Connections are opened this long ahead: later than the arming, since servers close idle ones after seconds.
+WARM_AHEAD = timedelta(seconds=2)
+
+#: What changed is read again and claimed this long ahead; an instant with many executions takes longer.
+CLAIM_AHEAD = timedelta(seconds=0.4)
+CLAIM_AHEAD_EACH = timedelta(microseconds=200)
+CLAIM_AHEAD_MOST = timedelta(seconds=1.6)
+
+#: After its last instant a run looks once more for definitions that were being committed just before it.
+SWEEP_AFTER = timedelta(seconds=2)
+
+#: How soon to look again for an execution that had to wait, or whose claim got lost with a connection.
+LOOK_AGAIN = timedelta(seconds=0.5)
+
+#: Notifications that arrive this close together are answered by one look.
+DEBOUNCE_SECONDS = 0.05
+
+#: Calls built, or log lines written, before other windows get a turn.
+CHUNK = 40
+
+
+class WindowRun:
+    """One shard of one run, from arming to its summary.
+
+    :param write_line: takes a line for the run's log
+    """
+
+    def __init__(
+        self, engine: Engine, scope: Scope, kind: Kind, caller: Caller, write_line: Callable[[str], None]
+    ) -> None:
+        self.engine = engine
+        self.scope = scope
+        self.kind = kind
+        self.caller = caller
+        self.write_line = write_line
+        self.summary = Summary()
+        self.waiting: dict[int, Due] = {}
+        self.queue: list[tuple[datetime, int]] = []
+        self.flying: dict[int, Due] = {}
+        self.calls: dict[tuple[int, int], Call] = {}
+        self.lines: list[str] = []
+        self.groups: set[asyncio.Task[None]] = set()
+        self.wake = asyncio.Event()
+        self.changed = False
+        self.sweep_at: datetime | None = scope.ends + SWEEP_AFTER if scope.ends else None
+        self.stopped = False
+
+    async def run(self) -> Summary:
+        """Do the run; returns when each of its executions has ended or was handed over."""
+        with self.engine.presence.listening(self.scope.shard.schedule_id, self._on_change):
+            try:
+                await until_available(partial(self.arm, first=True))
+                while self.waiting or self.flying or self.sweep_at:
+                    await self._wait()
+                    self._launch()
+            finally:
+                self._stop()
+        await self._write_lines()
+        return self.summary
+
+    async def arm(self, *, first: bool = False) -> None:
+        """Write what the run answers for and load what is still to do; may be repeated at any time."""
+        now = system_clock()
+        shard = self.scope.shard
+        async with self.engine.database.transaction() as connection:
+            ledger = LedgerRepository(connection)
+            if first and shard.run_try > 1:
+                await ledger.reopen(shard, now)
+            await ledger.release_dead_claims(
+                shard, claimer=self.engine.presence.claimer, in_flight=list(self.engine.in_flight), now=now
+            )
+            await self.scope.arm(ledger, now)
+            known = [*self.waiting, *self.flying]
+            dues = await self.scope.load(ledger, now, known)
+            if dues:
+                await self.caller.load(connection, sorted({due.definition_id for due in dues}))
+        await self._prepare(dues)
+        for due in dues:
+            self._enqueue(due)
+
+    async def _prepare(self, dues: Sequence[Due]) -> None:
+        for index, due in enumerate(dues):
+            number = due.attempts + 1
+            self.calls[due.id, number] = await self.caller.prepare(due, number)
+            if index % CHUNK == CHUNK - 1:
+                await asyncio.sleep(0)
+
+    def _enqueue(self, due: Due) -> None:
+        self.waiting[due.id] = due
+        heapq.heappush(self.queue, (due.next_attempt_at, due.id))
+
+    async def _wait(self) -> None:
+        """Sleep until something is to be done, or until something changed."""
+        if not self.flying:
+            await self._write_lines()
+        moments = [self.queue[0][0] - WARM_AHEAD] if self.queue else []
+        moments += [self.sweep_at] if self.sweep_at else []
+        left = (min(moments) - system_clock()).total_seconds() if moments else 60.0
+        if left > 0:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.wake.wait(), min(left, 60.0))
+        self.wake.clear()
+        if self.changed:
+            # Changes come in bursts; one look serves them all.
+            await asyncio.sleep(DEBOUNCE_SECONDS)
+        if self.changed or (self.sweep_at and self.sweep_at <= system_clock()):
+            await self._look_again()
+
+    def _on_change(self) -> None:
+        self.changed = True
+        self.wake.set()
+
+    async def _look_again(self) -> None:
+        self.changed = False
+        if self.sweep_at and self.sweep_at <= system_clock():
+            self.sweep_at = None
+        await until_available(self.arm)
+
+    def _launch(self) -> None:
+        """Send off, instant by instant, what is due within `WARM_AHEAD`."""
+        horizon = system_clock() + WARM_AHEAD
+        groups: dict[datetime, list[Due]] = defaultdict(list)
+        while self.queue and self.queue[0][0] <= horizon:
+            moment, execution_id = heapq.heappop(self.queue)
+            due = self.waiting.get(execution_id)
+            if due is not None and due.next_attempt_at == moment:
+                groups[moment].append(self.waiting.pop(execution_id))
+        for moment, dues in groups.items():
+            for due in dues:
+                self.flying[due.id] = due
+            task = asyncio.create_task(self._fire(moment, dues), name=f"carillon-fire-{moment.isoformat()}")
+            self.groups.add(task)
+            task.add_done_callback(self._group_ended)
+
+    def _group_ended(self, task: asyncio.Task[None]) -> None:
+        self.groups.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            self.lines.append(f"an instant could not be fired: {error!r}")
+            self.sweep_at = system_clock() + LOOK_AGAIN
+        self.wake.set()
+
+    async def _fire(self, moment: datetime, dues: list[Due]) -> None:
+        """Warm connections, claim, wait for the instant, put the calls to the senders."""
+        self.engine.in_flight.update(due.id for due in dues)
+        self.engine.coming[moment] += len(dues)
+        try:
+            await self.caller.warm([call for due in dues if (call := self._call(due))])
+            ahead = CLAIM_AHEAD + CLAIM_AHEAD_EACH * self.engine.coming[moment]
+            await sleep_until(moment - min(ahead, CLAIM_AHEAD_MOST))
+            verdicts = {v.execution_id: v for v in await self.engine.claims.add(dues)}
+            await self._reload(dues, verdicts)
+            await sleep_until(moment)
+        except BaseException:
+            self._drop(dues)
+            raise
+        finally:
+            self.engine.coming.pop(moment, None)
+        ready = [(due, v) for due in dues if (v := verdicts.get(due.id)) and v.verdict == "go"]
+        self.engine.senders.put([partial(self._send, due, verdict.attempt or 1) for due, verdict in ready])
+        self._put_aside(dues, verdicts)
+
+    def _call(self, due: Due) -> Call | None:
+        return self.calls.get((due.id, due.attempts + 1))
+
+    async def _reload(self, dues: Sequence[Due], verdicts: dict[int, Verdict]) -> None:
+        """Build calls anew where the definition was edited since, and for retries."""
+        going = [due for due in dues if due.id in verdicts and verdicts[due.id].verdict == "go"]
+        edited = [due for due in going if due.revision != verdicts[due.id].revision]
+        if edited:
+            await until_available(partial(self._read, [due.definition_id for due in edited]))
+        for due in edited:
+            due.revision = verdicts[due.id].revision
+        edited_ids = {due.id for due in edited}
+        await self._prepare([due for due in going if due.id in edited_ids or self._call(due) is None])
+
+    async def _read(self, definition_ids: Iterable[int]) -> None:
+        async with self.engine.database.transaction() as connection:
+            await self.caller.load(connection, sorted(set(definition_ids)))
+
+    def _put_aside(self, dues: Sequence[Due], verdicts: dict[int, Verdict]) -> None:
+        """Take out what was not claimed: refused, made to wait, or taken by somebody else."""
+        for due in dues:
+            verdict = verdicts.get(due.id)
+            if verdict is not None and verdict.verdict == "go":
+                continue
+            self._drop([due])
+            if verdict is None or verdict.verdict == "wait":
+                # It is loaded again if it is still open, also when only the answer to our claim got lost.
+                self.sweep_at = system_clock() + LOOK_AGAIN
+            else:
+                self.summary.refused += 1
+                self.lines.append(
+                    f"{due.webhook_id} definition {due.definition_id} not fired: {verdict.verdict}"
+                )
+
+    def _drop(self, dues: Iterable[Due]) -> None:
+        for due in dues:
+            self.flying.pop(due.id, None)
+            self.engine.in_flight.discard(due.id)
+
+    async def _send(self, due: Due, number: int) -> None:
+        if self.stopped:
+            self.engine.in_flight.discard(due.id)
+            return
+        result = await self.calls.pop((due.id, number)).send()
+        record = self._judge(due, number, result)
+        self.engine.records.add((self.kind, record)).add_done_callback(partial(self._landed, record))
+
+    def _judge(self, due: Due, number: int, result: CallResult) -> Record:
+        if result.ok:
+            return Record(due, number, result, "succeeded")
+        delays = self.caller.retry_delays(due.definition_id)
+        if due.retries_used >= len(delays):
+            return Record(due, number, result, "failed", reason=result.error)
+        delay = delays[due.retries_used]
+        again = result.end_at + timedelta(seconds=delay)
+        handed_over = delay > get_settings().retry_in_run_seconds
+        return Record(due, number, result, "retrying", again, result.error, handed_over)
+
+    def _landed(self, record: Record, written: asyncio.Future[None]) -> None:
+        """Take note of an attempt once its end is committed."""
+        due, result = record.due, record.result
+        self._drop([due])
+        if written.cancelled() or written.exception():
+            self.sweep_at = system_clock() + LOOK_AGAIN
+        else:
+            self._count(record)
+            if record.state == "retrying" and not record.handed_over and record.next_attempt_at:
+                due.attempts, due.retries_used = record.number, due.retries_used + 1
+                due.next_attempt_at = record.next_attempt_at
+                self._enqueue(due)
+        self.lines.append(_line(record))
+        if not self.flying or result.ok is False:
+            self.wake.set()
+
+    def _count(self, record: Record) -> None:
+        summary, due = self.summary, record.due
+        summary.attempts += 1
+        if record.number == 1:
+            lateness = (record.result.begin_at - due.due_at).total_seconds() * 1000
+            summary.max_lateness_ms = max(summary.max_lateness_ms, lateness)
+        summary.succeeded += record.state == "succeeded"
+        summary.handed_over += record.handed_over
+        if record.state == "failed":
+            summary.failed += 1
+            summary.failures.append(f"definition {due.definition_id}: {record.reason}")
+
+    async def _write_lines(self) -> None:
+        while self.lines:
+            chunk, self.lines = self.lines[:CHUNK], self.lines[CHUNK:]
+            for line in chunk:
+                self.write_line(line)
+            await asyncio.sleep(0)
+
+    def _stop(self) -> None:
+        """Leave nothing behind: what was not sent yet is free for whoever comes next."""
+        self.stopped = True
+        for task in self.groups:
+            task.cancel()
+
+
+def _line(record: Record) -> str:
+    due, result = record.due, record.result
+    late = (result.begin_at - due.due_at).total_seconds() * 1000
+    took = (result.end_at - result.begin_at).total_seconds() * 1000
+    text = (
+        f"{due.webhook_id} definition {due.definition_id} due {due.due_at.isoformat()} "
+        f"attempt {record.number}: {record.state}, {late:.1f} ms after its instant, took {took:.1f} ms"
+    )
+    return f"{text}, {result.error}" if result.error else text

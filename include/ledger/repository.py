@@ -1,0 +1,155 @@
+"""The statements by which windows are armed, claimed and recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, LiteralString
+
+from include.kit.db import Connection
+from include.kit.sql import load_queries
+from include.ledger.model import Due, Record
+
+queries = load_queries(__file__)
+
+#: The first key of the advisory locks by which processes show that they live.
+CLAIMER_LOCK_CLASS = 0x43415249
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The part of a schedule's definitions that one trigger serves, and the run it serves them in."""
+
+    schedule_id: int
+    shard: int
+    shards: int
+    run_id: str
+    run_try: int
+
+    def parameters(self, **more: object) -> dict[str, Any]:
+        return {**self.__dict__, **more}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What `claim` decided on one execution: `go`, `wait`, or why it must not fire."""
+
+    execution_id: int
+    verdict: str
+    revision: int
+    attempt: int | None
+
+
+class LedgerRepository:
+    """One method a statement, on a connection whose transaction somebody else commits."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+
+    async def arm_scheduled(self, shard: Shard, instants: Sequence[datetime]) -> int:
+        return await self._count(queries.arm_scheduled, shard.parameters(instants=list(instants)))
+
+    async def arm_condensed(
+        self, shard: Shard, *, latest: datetime, since: datetime, count: int, now: datetime
+    ) -> int:
+        parameters = shard.parameters(latest=latest, since=since, count=count, now=now)
+        return await self._count(queries.arm_condensed, parameters)
+
+    async def arm_once(self, shard: Shard, until: datetime) -> int:
+        return await self._count(queries.arm_once, shard.parameters(until=until))
+
+    async def arm_manual(self, shard: Shard, due_at: datetime, definition_ids: Sequence[int] | None) -> int:
+        ids = None if definition_ids is None else list(definition_ids)
+        return await self._count(queries.arm_manual, shard.parameters(due_at=due_at, definition_ids=ids))
+
+    async def arm_rerun(self, *, once_id: int, due_at: datetime, definition_ids: Sequence[int]) -> int:
+        parameters = {"once_id": once_id, "due_at": due_at, "definition_ids": list(definition_ids)}
+        return await self._count(queries.arm_rerun, parameters)
+
+    async def settle_misfires(
+        self, shard: Shard, *, start: datetime, until: datetime, now: datetime, threshold: timedelta
+    ) -> int:
+        parameters = shard.parameters(start=start, until=until, now=now, threshold=threshold)
+        return await self._count(queries.settle_misfires, parameters)
+
+    async def reopen(self, shard: Shard, now: datetime) -> int:
+        return await self._count(queries.reopen, shard.parameters(now=now))
+
+    async def release_dead_claims(
+        self, shard: Shard, *, claimer: int, in_flight: Sequence[int], now: datetime
+    ) -> int:
+        parameters = shard.parameters(
+            claimer=claimer, in_flight=list(in_flight), now=now, lock_class=CLAIMER_LOCK_CLASS
+        )
+        return await self._count(queries.release_dead_claims, parameters)
+
+    async def load_window(
+        self, shard: Shard, known: Sequence[int], start: datetime, until: datetime
+    ) -> list[Due]:
+        parameters = shard.parameters(known=list(known), start=start, until=until)
+        return await self._load(queries.load_window, parameters)
+
+    async def load_once(
+        self, shard: Shard, known: Sequence[int], start: datetime, until: datetime, orphaned_before: datetime
+    ) -> list[Due]:
+        parameters = shard.parameters(
+            known=list(known), start=start, until=until, orphaned_before=orphaned_before
+        )
+        return await self._load(queries.load_once, parameters)
+
+    async def load_manual(self, shard: Shard, known: Sequence[int]) -> list[Due]:
+        return await self._load(queries.load_manual, shard.parameters(known=list(known)))
+
+    async def claim(self, dues: Sequence[Due], *, claimer: int, now: datetime) -> list[Verdict]:
+        cursor = await self.connection.execute(
+            queries.claim,
+            {
+                "ids": [due.id for due in dues],
+                "dues": [due.due_at for due in dues],
+                "claimer": claimer,
+                "now": now,
+            },
+        )
+        rows = await cursor.fetchall()
+        return [Verdict(row["id"], row["verdict"], row["revision"], row["attempt"]) for row in rows]
+
+    async def record(self, records: Sequence[Record], *, claimer: int, lanes: Sequence[int | None]) -> None:
+        """Write the ends of attempts; `lanes` are schedules that long retries are handed over to."""
+        columns: dict[str, list[Any]] = {
+            "ids": [r.due.id for r in records],
+            "dues": [r.due.due_at for r in records],
+            "numbers": [r.number for r in records],
+            "attempt_states": ["succeeded" if r.result.ok else "failed" for r in records],
+            "begins": [r.result.begin_at for r in records],
+            "ends": [r.result.end_at for r in records],
+            "urls": [r.result.url for r in records],
+            "bodies": [r.result.body for r in records],
+            "statuses": [r.result.status for r in records],
+            "responses": [r.result.response for r in records],
+            "errors": [r.result.error for r in records],
+            "states": [r.state for r in records],
+            "nexts": [r.next_attempt_at for r in records],
+            "reasons": [r.reason for r in records],
+            "lanes": list(lanes),
+        }
+        await self.connection.execute(queries.record, {**columns, "claimer": claimer})
+
+    async def next_claimer_id(self) -> int:
+        cursor = await self.connection.execute(queries.next_claimer_id)
+        row = await cursor.fetchone()
+        return int(row["id"]) if row else 0
+
+    async def hold_claimer_lock(self, claimer: int) -> bool:
+        cursor = await self.connection.execute(
+            queries.hold_claimer_lock, {"lock_class": CLAIMER_LOCK_CLASS, "claimer": claimer}
+        )
+        row = await cursor.fetchone()
+        return bool(row and row["held"])
+
+    async def _count(self, statement: LiteralString, parameters: dict[str, Any]) -> int:
+        return (await self.connection.execute(statement, parameters)).rowcount
+
+    async def _load(self, statement: LiteralString, parameters: dict[str, Any]) -> list[Due]:
+        cursor = await self.connection.execute(statement, parameters)
+        return [Due(**row) for row in await cursor.fetchall()]

@@ -1,0 +1,127 @@
+"""The factory: every active schedule becomes a DAG.
+
+A DAG depends on its schedule only, never on the definitions that hang on it, so adding the ten-thousandth
+definition to a crontab changes no DAG.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from airflow.sdk import DAG, get_parsing_context
+from psycopg.rows import dict_row
+
+from include.errors import DatabaseUnavailableError
+from include.kit.db import database_url
+from include.kit.sql import load_queries
+from include.ledger.operators import FireOperator, start_args
+from include.schedules.model import Schedule
+from include.schedules.snapshot import read_snapshot, write_snapshot
+from include.schedules.timetables import CrontabTimetable, OnceTimetable, WindowTimetable
+from include.settings import get_settings
+
+log = logging.getLogger(__name__)
+queries = load_queries(__file__)
+
+CONNECT_SECONDS = 5
+STATEMENT_MS = 10_000
+
+DOC = """\
+**{description}** (`{expression}`, {zone})
+
+Fires every enabled {kind} definition of this schedule at its instant. Each run is created {lead:g} s ahead.
+
+- *Trigger DAG* runs every enabled definition once, now; `{{"definition_ids": [1, 2]}}` names some of them.
+- *Clear* executes again what did not succeed in that run.
+- What a run did stands in its task's log, and in `/carillon/v1/executions?schedule_id={id}`.
+"""
+
+
+def build_dags() -> dict[str, DAG]:
+    """Return the DAGs of all active schedules by id; where only one is asked for, that one."""
+    wanted = get_parsing_context().dag_id
+    dags: dict[str, DAG] = {}
+    for schedule in load_schedules(wanted):
+        try:
+            dags[schedule.dag_id] = build_dag(schedule)
+        except Exception:  # one unusable row must not take the others with it
+            log.exception("schedule %s (%s) cannot become a DAG", schedule.id, schedule.expression)
+    return dags
+
+
+def load_schedules(dag_id: str | None = None) -> list[Schedule]:
+    """Return the active schedules from the database, or the last good ones when it is away."""
+    snapshot = get_settings().home / "schedules.json"
+    try:
+        schedules = _query(dag_id)
+    except (psycopg.OperationalError, DatabaseUnavailableError) as error:
+        log.warning("the database is away, using the last good schedules: %s", error)
+        return [s for s in read_snapshot(snapshot) if dag_id is None or s.dag_id == dag_id]
+    if dag_id is None:
+        write_snapshot(Path(snapshot), schedules)
+    return schedules
+
+
+def _query(dag_id: str | None) -> list[Schedule]:
+    options = f"-c statement_timeout={STATEMENT_MS} -c timezone=UTC"
+    with psycopg.connect(
+        database_url(), connect_timeout=CONNECT_SECONDS, options=options, row_factory=dict_row
+    ) as connection:
+        rows = connection.execute(queries.active_schedules, {"dag_id": dag_id}).fetchall()
+    return [Schedule(**row) for row in rows]
+
+
+def build_dag(schedule: Schedule) -> DAG:
+    """Return the DAG of one schedule."""
+    timetable = _timetable(schedule)
+    lead = get_settings().lead_seconds
+    dag = DAG(
+        dag_id=schedule.dag_id,
+        dag_display_name=f"{schedule.kind}: {schedule.description}",
+        schedule=timetable,
+        catchup=False,  # the timetable itself makes one run of all that was missed
+        tags=[schedule.kind, schedule.timezone],
+        max_active_runs=64,
+        doc_md=DOC.format(
+            description=schedule.description,
+            expression=schedule.expression,
+            zone=schedule.timezone,
+            kind=schedule.kind,
+            lead=lead,
+            id=schedule.id,
+        ),
+    )
+    fire = fire_arguments(schedule, dense=timetable.dense)
+    with dag:
+        FireOperator.partial(
+            task_id="fire",
+            fire=fire,
+            start_trigger_args=start_args(fire),
+            start_from_trigger=True,
+            retries=0,
+        ).expand(shard=list(range(schedule.shards)))
+    return dag
+
+
+def fire_arguments(schedule: Schedule, *, dense: bool) -> dict[str, Any]:
+    """Return the arguments of `FireTrigger` that do not change from run to run."""
+    return {
+        "schedule_id": schedule.id,
+        "kind": schedule.kind,
+        "expression": schedule.expression,
+        "zone": schedule.timezone,
+        "dense": dense,
+        "shards": schedule.shards,
+    }
+
+
+def _timetable(schedule: Schedule) -> WindowTimetable:
+    lead = get_settings().lead_seconds
+    since = (schedule.active_since or datetime.now(UTC)).astimezone(UTC).isoformat()
+    if schedule.is_once:
+        return OnceTimetable(lead=lead, since=since, zone=schedule.timezone)
+    return CrontabTimetable(expression=schedule.expression, zone=schedule.timezone, lead=lead, since=since)

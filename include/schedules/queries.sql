@@ -1,0 +1,96 @@
+-- name: active_schedules
+-- What the DAG factory builds, in an order that never changes.
+SELECT id, kind, expression, timezone, dag_id, description, active, active_since, shards
+FROM schedule
+WHERE active AND (%(dag_id)s::text IS NULL OR dag_id = %(dag_id)s)
+ORDER BY dag_id
+
+-- name: ensure_schedule
+-- The schedule of this kind, expression and zone, made inactive where it is new.
+INSERT INTO schedule (kind, expression, timezone, dag_id, description)
+VALUES (%(kind)s, %(expression)s, %(timezone)s, %(dag_id)s, %(description)s)
+ON CONFLICT ON CONSTRAINT schedule_unique DO UPDATE SET description = excluded.description
+RETURNING id
+
+-- name: refresh_schedules
+-- Set `active`, `active_since` and `shards` from what hangs on each schedule now. A one-shot schedule stays
+-- active for `linger` after its last work, so that the next rerun or one-shot finds it armed.
+WITH load AS (
+    SELECT s.id,
+           (SELECT count(*) FROM definition d
+             WHERE d.schedule_id = s.id AND d.enabled AND d.deleted_at IS NULL AND NOT d.spent) AS live,
+           EXISTS (SELECT FROM execution e
+                    WHERE e.schedule_id = s.id AND e.state IN ('pending', 'running', 'retrying')) AS open
+    FROM schedule s
+    WHERE s.id = ANY(%(ids)s)
+), wanted AS (
+    SELECT s.id,
+           l.live > 0 OR (s.expression = '@once' AND l.open) AS active,
+           least(64, greatest(s.shards,
+                 power(2, ceil(log(2, greatest(1, ceil(l.live / %(per_shard)s::numeric))))))::integer) AS shards
+    FROM schedule s JOIN load l USING (id)
+)
+UPDATE schedule s
+SET active = w.active,
+    active_since = CASE WHEN w.active AND NOT s.active THEN %(now)s ELSE s.active_since END,
+    shards = CASE WHEN w.active THEN w.shards ELSE 1 END,
+    announced = false
+FROM wanted w
+WHERE w.id = s.id AND (s.active, s.shards) IS DISTINCT FROM (w.active, CASE WHEN w.active THEN w.shards ELSE 1 END)
+RETURNING s.id
+
+-- name: lock_schedules
+-- Serialise two requests that change what hangs on the same schedules.
+SELECT id FROM schedule WHERE id = ANY(%(ids)s) ORDER BY id FOR UPDATE
+
+-- name: unannounced_schedules
+-- What the DAG processor has not been told yet.
+SELECT id FROM schedule WHERE NOT announced ORDER BY id
+
+-- name: mark_announced
+-- The DAG processor has been asked to look at these.
+UPDATE schedule SET announced = true WHERE id = ANY(%(ids)s)
+
+-- name: notify_schedules
+-- Wake the triggers that have a window of these schedules armed.
+SELECT pg_notify('carillon_schedule', id::text) FROM unnest(%(ids)s::bigint[]) AS id
+
+-- name: idle_once_schedules
+-- One-shot schedules with nothing left to do since `before`.
+SELECT s.id FROM schedule s
+WHERE s.active AND s.expression = '@once'
+  AND NOT EXISTS (SELECT FROM definition d
+                   WHERE d.schedule_id = s.id AND d.enabled AND d.deleted_at IS NULL AND NOT d.spent)
+  AND NOT EXISTS (SELECT FROM execution e
+                   WHERE e.schedule_id = s.id AND e.state IN ('pending', 'running', 'retrying'))
+  AND s.active_since < %(before)s
+  AND NOT EXISTS (SELECT FROM execution e
+                   WHERE e.schedule_id = s.id AND e.due_at >= %(before)s AND e.finished_at >= %(before)s)
+
+-- name: find_schedule
+-- One schedule by its id.
+SELECT id, kind, expression, timezone, dag_id, description, active, active_since, shards
+FROM schedule WHERE id = %(id)s
+
+-- name: find_once_schedule
+-- The one-shot schedule of a kind.
+SELECT id FROM schedule WHERE kind = %(kind)s AND expression = '@once'
+
+-- name: list_schedules
+-- A page of schedules by id, with the number of enabled definitions of each.
+SELECT s.id, s.kind, s.expression, s.timezone, s.dag_id, s.description, s.active, s.active_since, s.shards,
+       (SELECT count(*) FROM definition d
+         WHERE d.schedule_id = s.id AND d.enabled AND d.deleted_at IS NULL AND NOT d.spent
+           AND (%(projects)s::text[] IS NULL OR d.project_id = ANY(%(projects)s))) AS definitions
+FROM schedule s
+WHERE s.id > %(after)s
+  AND (%(kind)s::text IS NULL OR s.kind = %(kind)s)
+  AND (%(active)s::boolean IS NULL OR s.active = %(active)s)
+  AND (%(projects)s::text[] IS NULL OR EXISTS (
+        SELECT FROM definition d WHERE d.schedule_id = s.id AND d.project_id = ANY(%(projects)s)))
+ORDER BY s.id
+LIMIT %(limit)s
+
+-- name: ensure_partitions
+-- Monthly ledger partitions from last month to three months ahead.
+SELECT ensure_ledger_partitions(%(now)s::timestamptz - interval '1 month', %(now)s::timestamptz + interval '3 months')

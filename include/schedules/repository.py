@@ -1,0 +1,102 @@
+"""The statements on `schedule`: the only caller of this domain's `queries.sql`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from include.kit.db import Connection
+from include.kit.sql import load_queries
+from include.schedules.model import Kind, Schedule
+
+queries = load_queries(__file__)
+
+
+class ScheduleRepository:
+    """One method a statement, on a connection whose transaction somebody else commits."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+
+    async def active_schedules(self, dag_id: str | None = None) -> list[Schedule]:
+        cursor = await self.connection.execute(queries.active_schedules, {"dag_id": dag_id})
+        return [Schedule(**row) for row in await cursor.fetchall()]
+
+    async def ensure_schedule(
+        self, *, kind: Kind, expression: str, timezone: str, dag_id: str, description: str
+    ) -> int:
+        cursor = await self.connection.execute(
+            queries.ensure_schedule,
+            {
+                "kind": kind,
+                "expression": expression,
+                "timezone": timezone,
+                "dag_id": dag_id,
+                "description": description,
+            },
+        )
+        row = await cursor.fetchone()
+        return int(row["id"]) if row else 0
+
+    async def lock_schedules(self, ids: Sequence[int]) -> None:
+        await self.connection.execute(queries.lock_schedules, {"ids": list(ids)})
+
+    async def refresh_schedules(self, ids: Sequence[int], *, now: datetime, per_shard: int) -> list[int]:
+        """Return the ids of the schedules whose DAG must appear, vanish or change."""
+        cursor = await self.connection.execute(
+            queries.refresh_schedules, {"ids": list(ids), "now": now, "per_shard": per_shard}
+        )
+        return [row["id"] for row in await cursor.fetchall()]
+
+    async def notify_schedules(self, ids: Sequence[int]) -> None:
+        await self.connection.execute(queries.notify_schedules, {"ids": list(ids)})
+
+    async def unannounced_schedules(self) -> list[int]:
+        cursor = await self.connection.execute(queries.unannounced_schedules)
+        return [row["id"] for row in await cursor.fetchall()]
+
+    async def mark_announced(self, ids: Sequence[int]) -> None:
+        await self.connection.execute(queries.mark_announced, {"ids": list(ids)})
+
+    async def idle_once_schedules(self, before: datetime) -> list[int]:
+        cursor = await self.connection.execute(queries.idle_once_schedules, {"before": before})
+        return [row["id"] for row in await cursor.fetchall()]
+
+    async def find_schedule(self, schedule_id: int) -> Schedule | None:
+        cursor = await self.connection.execute(queries.find_schedule, {"id": schedule_id})
+        row = await cursor.fetchone()
+        return Schedule(**row) if row else None
+
+    async def find_once_schedule(self, kind: Kind) -> int | None:
+        cursor = await self.connection.execute(queries.find_once_schedule, {"kind": kind})
+        row = await cursor.fetchone()
+        return int(row["id"]) if row else None
+
+    async def list_schedules(
+        self,
+        *,
+        after: int,
+        limit: int,
+        kind: str | None = None,
+        active: bool | None = None,
+        projects: Sequence[str] | None = None,
+    ) -> list[tuple[Schedule, int]]:
+        """Return (schedule, enabled definitions) pairs by ascending id."""
+        cursor = await self.connection.execute(
+            queries.list_schedules,
+            {
+                "after": after,
+                "limit": limit,
+                "kind": kind,
+                "active": active,
+                "projects": None if projects is None else list(projects),
+            },
+        )
+        rows = await cursor.fetchall()
+        return [
+            (Schedule(**{k: v for k, v in row.items() if k != "definitions"}), row["definitions"])
+            for row in rows
+        ]
+
+    async def ensure_partitions(self, now: datetime) -> None:
+        await self.connection.execute(queries.ensure_partitions, {"now": now})

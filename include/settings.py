@@ -1,0 +1,110 @@
+"""The settings of Carillon: one typed object, read from `CARILLON_*` environment variables.
+
+Nothing else in the project reads `os.environ`. Every setting is described in `docs/operations.md`.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import Annotated, Literal
+from zoneinfo import available_timezones
+
+from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+LOCAL_SECRET_KEY = "local-profile-only"
+
+Network = IPv4Network | IPv6Network
+
+
+class Settings(BaseSettings):
+    """Values from the environment; a wrong one stops the process with the name of the variable."""
+
+    model_config = SettingsConfigDict(env_prefix="CARILLON_", extra="ignore", populate_by_name=True)
+
+    # --- where things are
+    home: Path = Path(".carillon")
+    host: str = "127.0.0.1"
+    port: int = Field(8080, ge=1, le=65535)
+    profile: Literal["local", "production"] = "local"
+
+    # --- how many of each `./carillon up` starts
+    schedulers: int = Field(1, ge=1, le=8)
+    triggerers: int = Field(1, ge=1, le=8)
+    start_timeout_seconds: float = Field(240.0, gt=0)
+
+    # --- Postgres
+    database_url: SecretStr | None = Field(
+        None, validation_alias=AliasChoices("CARILLON_DATABASE_URL", "AIRFLOW_CONN_CARILLON_DB")
+    )
+    statement_timeout_seconds: float = Field(30.0, gt=0)
+    pool_size: int = Field(8, ge=1, le=100)
+
+    # --- secrets
+    secret_key: SecretStr = SecretStr(LOCAL_SECRET_KEY)
+
+    # --- time
+    timezone: str = "Asia/Shanghai"
+    lead_seconds: float = Field(15.0, ge=1, le=45)
+    misfire_threshold_seconds: float = Field(5.0, ge=0)
+    misfire_grace_seconds: float = Field(3600.0, gt=0)
+    misfire_skip_grace_seconds: float = Field(60.0, gt=0)
+
+    # --- firing
+    senders: int = Field(32, ge=1, le=1024)
+    per_host_limit: int = Field(32, ge=1, le=1024)
+    retry_in_run_seconds: float = Field(600.0, ge=0)
+    definitions_per_shard: int = Field(2000, ge=1)
+
+    # --- outbound calls
+    egress_allow: Annotated[tuple[Network, ...], NoDecode] = ()
+    callback_timeout_seconds: float = Field(10.0, gt=0, le=3600)
+    response_limit_bytes: int = Field(1_048_576, ge=1024)
+    response_kept_bytes: int = Field(65_536, ge=256)
+
+    # --- REST
+    open_apis: Annotated[dict[str, tuple[Network, ...]], NoDecode] = Field(default_factory=dict)
+    request_limit_bytes: int = Field(8_388_608, ge=1024)
+
+    # --- logging
+    log_format: Literal["text", "json"] = "text"
+    log_level: str = "INFO"
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        if value not in available_timezones():
+            raise ValueError(f"{value!r} is not an IANA time zone")
+        return value
+
+    @field_validator("egress_allow", mode="before")
+    @classmethod
+    def _split_networks(cls, value: object) -> object:
+        return _networks(value) if isinstance(value, str) else value
+
+    @field_validator("open_apis", mode="before")
+    @classmethod
+    def _split_open_apis(cls, value: object) -> object:
+        """Read `crontab=10.0.0.0/8,192.168.1.0/24;maintenance=10.0.0.0/8`."""
+        if not isinstance(value, str):
+            return value
+        pairs = (item.partition("=") for item in value.split(";") if item.strip())
+        return {name.strip(): _networks(networks) for name, _, networks in pairs}
+
+    @model_validator(mode="after")
+    def _no_default_secret_in_production(self) -> Settings:
+        if self.profile == "production" and self.secret_key.get_secret_value() == LOCAL_SECRET_KEY:
+            raise ValueError("CARILLON_SECRET_KEY must be set outside the local profile")
+        return self
+
+
+def _networks(text: str) -> tuple[Network, ...]:
+    return tuple(ip_network(part.strip()) for part in text.split(",") if part.strip())
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """Return the settings of this process, read once."""
+    return Settings()

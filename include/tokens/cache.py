@@ -1,0 +1,42 @@
+"""Tokens that were verified a moment ago, so that a busy client does not cost a query a request."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from datetime import datetime
+
+from include.tokens.model import Token
+
+#: The longest that a revoked token goes on working in a process that has just verified it.
+KEPT_SECONDS = 3.0
+KEPT_MOST = 1024
+
+
+class VerifiedTokens:
+    """Remembers good credentials by their hash, for `KEPT_SECONDS`; bad ones are never remembered."""
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._kept: OrderedDict[bytes, tuple[Token, float]] = OrderedDict()
+
+    def get(self, credential: str, now: datetime) -> Token | None:
+        """Return the token, unless it was verified too long ago or has expired meanwhile."""
+        found = self._kept.get(_key(credential))
+        if found is None or found[1] <= self._monotonic() or not found[0].is_valid(now):
+            return None
+        return found[0]
+
+    def put(self, credential: str, token: Token) -> None:
+        """Remember a credential that was verified just now."""
+        key = _key(credential)
+        self._kept[key] = (token, self._monotonic() + KEPT_SECONDS)
+        self._kept.move_to_end(key)
+        while len(self._kept) > KEPT_MOST:
+            self._kept.popitem(last=False)
+
+
+def _key(credential: str) -> bytes:
+    return hashlib.sha256(credential.encode("utf-8", "surrogateescape")).digest()

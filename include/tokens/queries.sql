@@ -1,0 +1,23 @@
+-- name: insert_token
+-- A new token; only the hash of its secret is kept.
+INSERT INTO token (name, secret_hash, apis, projects, created_at, expires_at)
+VALUES (%(name)s, %(secret_hash)s, %(apis)s::text[], %(projects)s::text[], %(now)s, %(expires_at)s)
+RETURNING id, name, apis, projects, created_at, expires_at, revoked_at
+
+-- name: find_token
+-- The token with this id and what its secret hashes to.
+SELECT id, name, apis, projects, created_at, expires_at, revoked_at, secret_hash
+FROM token
+WHERE id = %(id)s
+
+-- name: list_tokens
+-- Every token, the oldest first, the revoked ones too.
+SELECT id, name, apis, projects, created_at, expires_at, revoked_at
+FROM token
+ORDER BY id
+
+-- name: revoke_token
+-- Revoke a token; one that was revoked before keeps its moment.
+UPDATE token SET revoked_at = coalesce(revoked_at, %(now)s)
+WHERE id = %(id)s
+RETURNING id, name, apis, projects, created_at, expires_at, revoked_at

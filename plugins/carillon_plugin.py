@@ -1,0 +1,16 @@
+"""What Carillon adds to Airflow: timetables and REST apps."""
+
+from airflow.plugins_manager import AirflowPlugin
+
+from api_plugin.app import APPS
+from include.schedules.timetables import CrontabTimetable, OnceTimetable
+
+
+class CarillonPlugin(AirflowPlugin):
+    """Registration only."""
+
+    name = "carillon"
+    timetables = [CrontabTimetable, OnceTimetable]  # noqa: RUF012  Airflow reads a plain class attribute
+    fastapi_apps = [  # noqa: RUF012
+        {"name": f"carillon {name}", "url_prefix": prefix, "app": make()} for name, prefix, make in APPS
+    ]

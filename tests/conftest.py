@@ -1,0 +1,121 @@
+"""What all tests share: a clean environment, and a real Postgres for those that ask for one.
+
+async def test_something(database):        # an open pool on a database of its own
+async def test_other(database_url):        # its URL, and nothing open
+async def test_rest(client_of, database):  # clients of the REST apps, lifespans running
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
+from itertools import count
+
+import httpx
+import psycopg
+import pytest
+from psycopg import sql
+
+from include.cli.postgres import LocalPostgres
+from include.kit.db import Database
+from include.settings import get_settings
+from tests.builders import serve
+
+TEMPLATE = "carillon_template"
+
+_numbers = count(1)
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No test sees the settings of whoever runs it, nor those of the test before it."""
+    for name in list(os.environ):
+        if name.startswith(("CARILLON_", "AIRFLOW__", "AIRFLOW_CONN_")):
+            monkeypatch.delenv(name)
+    get_settings.cache_clear()
+    yield
+    get_settings.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPostgres]:
+    """One server for the session, or for each xdist worker; it is thrown away."""
+    with LocalPostgres(tmp_path_factory.mktemp("postgres"), durable=False) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def template_database(postgres: LocalPostgres) -> str:
+    """A database with all migrations, to be cloned."""
+    from include.migrations import upgrade
+
+    postgres.ensure_database(TEMPLATE)
+    upgrade(postgres.url(TEMPLATE))
+    return TEMPLATE
+
+
+@pytest.fixture
+def database_url(
+    postgres: LocalPostgres, template_database: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[str]:
+    """The URL of a migrated database of this test's own; the setting names it, too."""
+    name = f"test_{next(_numbers)}"
+    with postgres.connect() as connection:
+        connection.execute(_statement("CREATE DATABASE {} TEMPLATE {}", name, template_database))
+    url = postgres.url(name)
+    monkeypatch.setenv("CARILLON_DATABASE_URL", url)
+    get_settings.cache_clear()
+    yield url
+    with postgres.connect() as connection:
+        connection.execute(_statement("DROP DATABASE {} WITH (FORCE)", name))
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """An open pool on a migrated database of this test's own."""
+    database = await Database(database_url, max_size=4).open()
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+def connection(database_url: str) -> Iterator[psycopg.Connection]:
+    """A plain connection beside the product's, autocommit: for looking at rows."""
+    with psycopg.connect(database_url, autocommit=True, row_factory=psycopg.rows.dict_row) as connection:
+        yield connection
+
+
+@pytest.fixture
+def local_targets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let callbacks go to this machine, as `./carillon up` does."""
+    monkeypatch.setenv("CARILLON_EGRESS_ALLOW", "127.0.0.0/8")
+    get_settings.cache_clear()
+
+
+ClientOf = Callable[..., Awaitable[httpx.AsyncClient]]
+
+
+@pytest.fixture
+def parse_requests(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What Airflow was asked to parse; nothing here has an Airflow."""
+    from api_plugin.common import airflow_adapter
+
+    asked: list[str] = []
+    monkeypatch.setattr(airflow_adapter, "request_parse", lambda: asked.append(airflow_adapter.FACTORY_FILE))
+    return asked
+
+
+@pytest.fixture
+async def client_of(database_url: str, parse_requests: list[str]) -> AsyncIterator[ClientOf]:
+    """`await client_of("crontab", token)`: a client of that API, mounted as Airflow mounts it."""
+    async with AsyncExitStack() as stack:
+
+        async def make(name: str, token: str | None = None, address: str = "127.0.0.1") -> httpx.AsyncClient:
+            return await stack.enter_async_context(serve(name, token=token, address=address))
+
+        yield make
+
+
+def _statement(text: str, *names: str) -> sql.Composed:
+    return sql.SQL(text).format(*map(sql.Identifier, names))
