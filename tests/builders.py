@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
+import psycopg
+from psycopg import sql
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
@@ -62,3 +64,78 @@ async def serve(
         httpx.AsyncClient(transport=transport, base_url=f"http://test{prefix}", headers=headers) as client,
     ):
         yield client
+
+
+def insert_schedule(connection: psycopg.Connection, **changes: Any) -> int:
+    """Insert an active schedule, daily at 09:30 in Shanghai, and return its id."""
+    number = connection.execute("SELECT count(*) AS n FROM schedule").fetchone()["n"]
+    values = {
+        "kind": "callback",
+        "expression": "0 30 9 * * *",
+        "timezone": "Asia/Shanghai",
+        "dag_id": f"callback.{number}",
+        "description": "At 09:30",
+        "active": True,
+        "active_since": datetime(2026, 1, 1, tzinfo=UTC),
+        **changes,
+    }
+    return _insert(connection, "schedule", values)
+
+
+def insert_definition(connection: psycopg.Connection, schedule_id: int, **changes: Any) -> int:
+    """Insert an enabled callback definition with its task and return its id."""
+    number = connection.execute("SELECT count(*) AS n FROM definition").fetchone()["n"]
+    values = {
+        "kind": "callback",
+        "schedule_id": schedule_id,
+        "name": f"definition {number}",
+        "enabled": True,
+        "active_since": datetime(2026, 1, 1, tzinfo=UTC),
+        "misfire": "fire_once",
+        "misfire_grace": timedelta(hours=1),
+        "overlap": "allow",
+        "created_at": datetime(2026, 1, 1, tzinfo=UTC),
+        "updated_at": datetime(2026, 1, 1, tzinfo=UTC),
+        **changes,
+    }
+    definition_id = _insert(connection, "definition", values)
+    if values["kind"] == "callback":
+        connection.execute(
+            """
+            INSERT INTO callback_task (definition_id, module, type, start_time, url, method, body_type,
+                                       redo_delays, timeout, headers, secret)
+            VALUES (%s, 2, 4, '0 30 9 * * *', 'http://example.com/hook', 'post', 1, '{2,4}', 10,
+                    '{"X-One": "1", "Authorization": "Basic c2VjcmV0"}', 'sealed')
+            """,
+            [definition_id],
+        )
+    return definition_id
+
+
+def insert_execution(
+    connection: psycopg.Connection, definition_id: int, due_at: datetime, **changes: Any
+) -> int:
+    """Insert an execution that succeeded 5 ms after its instant, and return its id."""
+    row = connection.execute("SELECT schedule_id FROM definition WHERE id = %s", [definition_id]).fetchone()
+    values = {
+        "definition_id": definition_id,
+        "schedule_id": row["schedule_id"],
+        "due_at": due_at,
+        "origin": "scheduled",
+        "state": "succeeded",
+        "attempts": 1,
+        "lateness_ms": 5.0,
+        "finished_at": due_at + timedelta(seconds=1),
+        "created_at": due_at - timedelta(seconds=15),
+        **changes,
+    }
+    return _insert(connection, "execution", values)
+
+
+def _insert(connection: psycopg.Connection, table: str, values: dict[str, Any]) -> int:
+    statement = sql.SQL("INSERT INTO {} ({}) VALUES ({}) RETURNING id").format(
+        sql.Identifier(table),
+        sql.SQL(", ").join(map(sql.Identifier, values)),
+        sql.SQL(", ").join(map(sql.Placeholder, values)),
+    )
+    return connection.execute(statement, values).fetchone()["id"]

@@ -7,6 +7,7 @@ that id.
 from __future__ import annotations
 
 import logging
+import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -72,6 +73,9 @@ class Failure:
     error_id: str | None = None
 
 
+#: How pydantic begins its sentences; ours begin with the field.
+_SUBJECT = re.compile(r"^(Input|String|Dictionary|Value) should ")
+
 ErrorForm = Callable[[Failure, str], Response]
 """Writes a failure as an API's clients expect it; the second argument is the path of the request."""
 
@@ -81,7 +85,8 @@ def failure_of(error: Exception) -> Failure:
     if isinstance(error, CarillonError):
         return _own_failure(error)
     if isinstance(error, RequestValidationError):
-        problems = tuple(field_problem(item) for item in error.errors())
+        # The first part of the place says query, path or body, which a reader of the message knows.
+        problems = tuple(field_problem({**item, "loc": item["loc"][1:]}) for item in error.errors())
         return Failure(HTTPStatus.UNPROCESSABLE_ENTITY, "; ".join(map(str, problems)), problems)
     if isinstance(error, HTTPException):
         return Failure(HTTPStatus(error.status_code), str(error.detail))
@@ -92,9 +97,6 @@ def failure_of(error: Exception) -> Failure:
 
 def field_problem(item: Mapping[str, Any]) -> FieldProblem:
     """Return one entry of pydantic's `errors()` in our words."""
-    loc = [str(part) for part in item["loc"]]
-    if loc and loc[0] in {"query", "path", "body", "header"}:
-        loc = loc[1:]
     match item["type"]:
         case "missing":
             message = "is required"
@@ -103,8 +105,8 @@ def field_problem(item: Mapping[str, Any]) -> FieldProblem:
         case "value_error":
             message = str(item["ctx"]["error"])
         case _:
-            message = _lowered(item["msg"]).replace("input should be", "must be", 1)
-    return FieldProblem(printable(".".join(loc)), printable(message))
+            message = _SUBJECT.sub("must ", item["msg"])
+    return FieldProblem(printable(".".join(map(str, item["loc"]))), printable(message))
 
 
 def printable(text: str) -> str:
@@ -161,7 +163,3 @@ def _hidden(status: HTTPStatus, error: Exception) -> Failure:
     else:
         log.error("error %s: %s", error_id, error, exc_info=error)
     return Failure(status, HIDDEN.get(status, "internal error"), error_id=error_id)
-
-
-def _lowered(text: str) -> str:
-    return text[:1].lower() + text[1:]

@@ -24,6 +24,9 @@ PROBLEM_TYPES = {
     HTTPStatus.INTERNAL_SERVER_ERROR: "urn:carillon:problem:internal",
 }
 
+#: RFC 9110's titles where Python's differ from release to release.
+TITLES = {413: "Content Too Large", 422: "Unprocessable Content"}
+
 STATE_UNREADABLE, STATE_UNAUTHORISED, STATE_INTERNAL = 1, 2, -1
 
 
@@ -53,7 +56,7 @@ def problem_form(failure: Failure, path: str) -> Response:
     """`application/problem+json`: the own API."""
     problem = Problem(
         type=PROBLEM_TYPES.get(failure.status, "about:blank"),
-        title=failure.status.phrase,
+        title=TITLES.get(failure.status, failure.status.phrase),
         status=failure.status,
         detail=failure.detail,
         instance=path,

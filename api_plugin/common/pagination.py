@@ -78,7 +78,8 @@ def _encode(parts: list[object]) -> str:
 
 def _decode(cursor: str) -> object:
     try:
-        return json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        padded = cursor + "=" * (-len(cursor) % 4)
+        return json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
     except (binascii.Error, ValueError):
         raise _bad_cursor() from None
 

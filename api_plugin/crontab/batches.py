@@ -77,6 +77,8 @@ def _refused(raw: Any, error: ValidationError) -> TaskResult:
     if not isinstance(raw, dict):
         return TaskResult(task_id="", name="", err="task_list: an item must be an object")
     problems = [str(field_problem(item)) for item in error.errors(include_url=False)]
+    if any("\ud800" <= character <= "\udfff" for key in raw for character in key):
+        problems = ["the name of a field has half of a surrogate pair"]
     return TaskResult(task_id=_echo(raw.get("task_id")), name=_echo(raw.get("name")), err="; ".join(problems))
 
 

@@ -38,6 +38,10 @@ _BIGINT = 2**63 - 1
 def _clean(text: str) -> str:
     if "\0" in text:
         raise ValueError("must not contain NUL characters")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("must not contain half of a surrogate pair") from None
     return text
 
 
@@ -100,7 +104,13 @@ def _task_id(value: Any) -> Any:
 
 
 Text = Annotated[StrictStr, AfterValidator(_clean)]
-Name = Annotated[Text, Field(min_length=1, max_length=NAME_LONGEST), AfterValidator(_not_blank)]
+Name = Annotated[
+    StrictStr,
+    Field(min_length=1, max_length=NAME_LONGEST),
+    AfterValidator(_clean),
+    AfterValidator(_not_blank),
+]
+Description = Annotated[StrictStr, Field(max_length=DESCRIPTION_LONGEST), AfterValidator(_clean)]
 OptionalName = Annotated[Name | None, BeforeValidator(_empty_is_none)]
 OptionalText = Annotated[Text | None, BeforeValidator(_empty_is_none)]
 OneOrTwo = Annotated[Annotated[int, Field(strict=True, ge=1, le=2)] | None, BeforeValidator(_zero_is_none)]
@@ -145,7 +155,7 @@ class TaskItem(WireModel):
     overlap: Annotated[Literal["allow", "skip", "queue"] | None, BeforeValidator(_empty_is_none)] = None
     headers: Annotated[dict[Text, Text], Field(max_length=HEADERS_MOST)] | None = None
     secret: Text | None = Field(None, description="signs the calls (Standard Webhooks)")
-    description: Annotated[Text, Field(max_length=DESCRIPTION_LONGEST)] | None = None
+    description: Description | None = None
     expires_at: Moment = Field(None, description="ISO 8601 with an offset, or Unix seconds")
 
     def fields(self, name: str | None) -> TaskFields:

@@ -46,7 +46,7 @@ async def run_callbacks(instance: Instance, seconds: float, *, as_json: bool) ->
     began = time.monotonic()
     secret = draw_secret()
     progress = Progress()
-    async with receiving(secret) as receivers, connecting(instance.url, instance.database_url) as api:
+    async with receiving(secret) as receivers, connecting(instance.url, instance.database_url, "demo") as api:
         tasks = plan_tasks(
             receivers,
             secret=secret,

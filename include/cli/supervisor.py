@@ -17,8 +17,8 @@ import subprocess
 import sys
 import time
 import xmlrpc.client
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -127,31 +127,33 @@ class Supervisor:
     def __init__(self, control_socket: Path) -> None:
         self._socket = str(control_socket)
 
-    @property
-    def _rpc(self) -> Any:
+    @contextmanager
+    def _rpc(self) -> Iterator[Any]:
         # A new connection per call: calls are few and far between, and the server may have gone meanwhile.
-        return xmlrpc.client.ServerProxy(
-            "http://localhost", transport=_UnixTransport(self._socket)
-        ).supervisor
+        with xmlrpc.client.ServerProxy("http://localhost", transport=_UnixTransport(self._socket)) as proxy:
+            yield proxy.supervisor
 
     def states(self) -> list[ProcessState]:
         """Return every process with its state as supervisord spells it (`RUNNING`, `BACKOFF`, `FATAL` …)."""
-        return [
-            ProcessState(info["name"], info["statename"], info["pid"])
-            for info in self._rpc.getAllProcessInfo()
-        ]
+        with self._rpc() as rpc:
+            return [
+                ProcessState(info["name"], info["statename"], info["pid"]) for info in rpc.getAllProcessInfo()
+            ]
 
     def start_group(self, group: str) -> None:
         """Start all processes of a group, without waiting for them."""
-        self._rpc.startProcessGroup(group, False)
+        with self._rpc() as rpc:
+            rpc.startProcessGroup(group, False)
 
     def start(self, name: str, group: str = "airflow") -> None:
         """Start one process and wait until it stays up."""
-        self._rpc.startProcess(f"{group}:{name}", True)
+        with self._rpc() as rpc:
+            rpc.startProcess(f"{group}:{name}", True)
 
     def stop(self, name: str, group: str = "airflow") -> None:
         """Stop one process and wait until it has ended."""
-        self._rpc.stopProcess(f"{group}:{name}", True)
+        with self._rpc() as rpc:
+            rpc.stopProcess(f"{group}:{name}", True)
 
 
 class Manager:

@@ -1,4 +1,4 @@
-"""A client of a running instance's REST APIs, for the demo."""
+"""A client of a running instance's REST APIs, for the demo and the benchmarks."""
 
 from __future__ import annotations
 
@@ -13,21 +13,27 @@ from include.errors import CarillonError, StartupError
 from include.kit.db import Database
 from include.tokens.service import TokenService
 
-TOKEN_NAME = "carillon demo"
 TIMEOUT_SECONDS = 30.0
 
 
 class Api:
-    """The calls that the demo makes."""
+    """The calls that they make."""
 
     def __init__(self, session: aiohttp.ClientSession) -> None:
         self.session = session
 
     async def add_tasks(self, items: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
         """Create callback tasks; return one result an item, as document 003 has them."""
-        answer = await self._send("POST", "/crontab/add_task", {"task_list": list(items)})
+        return await self._change("add_task", items)
+
+    async def update_tasks(self, items: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
+        """Change callback tasks; return one result an item."""
+        return await self._change("update_task", items)
+
+    async def _change(self, call: str, items: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
+        answer = await self._send("POST", f"/crontab/{call}", {"task_list": list(items)})
         if answer["state"] != 0:
-            raise CarillonError(f"add_task was refused: {answer['msg']}")
+            raise CarillonError(f"{call} was refused: {answer['msg']}")
         results: list[dict[str, str]] = answer["data"]["task_result"]
         return results
 
@@ -57,14 +63,15 @@ class Api:
 
 
 @asynccontextmanager
-async def connecting(url: str, database_url: str) -> AsyncIterator[Api]:
-    """Lend a client with a token of its own, which is revoked at the end."""
+async def connecting(url: str, database_url: str, name: str) -> AsyncIterator[Api]:
+    """Lend a client with a token of its own, which is revoked at the end.
+
+    :param name: of the token
+    """
     database = await Database(database_url, max_size=1).open()
     try:
         async with database.transaction() as connection:
-            token, credential = await TokenService(connection).create(
-                TOKEN_NAME, apis=["crontab", "management"]
-            )
+            token, credential = await TokenService(connection).create(name, apis=["crontab", "management"])
         try:
             async with aiohttp.ClientSession(
                 url,

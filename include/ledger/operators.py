@@ -16,8 +16,9 @@ TRIGGER = f"{FireTrigger.__module__}.{FireTrigger.__qualname__}"
 
 #: Rendered by the triggerer when it starts the task.
 RENDERED = {
-    "interval_start": "{{ data_interval_start.isoformat() }}",
-    "interval_end": "{{ data_interval_end.isoformat() }}",
+    # A run that was triggered without a logical date has no data interval.
+    "interval_start": "{{ (data_interval_start | default(none) or dag_run.run_after).isoformat() }}",
+    "interval_end": "{{ (data_interval_end | default(none) or dag_run.run_after).isoformat() }}",
     "run_id": "{{ run_id }}",
     "run_type": "{{ dag_run.run_type.value if dag_run.run_type.value is defined else dag_run.run_type }}",
     "conf": "{{ (dag_run.conf or {}) | tojson }}",

@@ -113,3 +113,11 @@ ORDER BY m.kind
 -- name: ping
 -- Whether the database answers, and what it is.
 SELECT current_setting('server_version') AS version, pg_is_in_recovery() AS read_only
+
+-- name: find_named
+-- The definitions with this name, the ones that are not deleted first, then the newest.
+SELECT id, kind, project_id, deleted_at
+FROM definition
+WHERE name = %(name)s
+  AND (%(projects)s::text[] IS NULL OR project_id = ANY(%(projects)s))
+ORDER BY deleted_at IS NOT NULL, id DESC

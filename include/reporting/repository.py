@@ -90,6 +90,10 @@ class ReportingRepository:
         rows = await self._rows(queries.list_attempts, id=execution_id)
         return [AttemptRow(**row) for row in rows if row["number"] is not None] if rows else None
 
+    async def find_named(self, name: str) -> list[Mapping[str, Any]]:
+        """Return id, kind, project_id and deleted_at of each, those that are not deleted first."""
+        return await self._rows(queries.find_named, name=name)
+
     async def find_answer(self, definition_id: int, at: datetime) -> ExecutionRow | None:
         rows = await self._rows(queries.find_answer, definition_id=definition_id, at=at)
         return ExecutionRow(**rows[0]) if rows else None

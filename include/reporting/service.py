@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from itertools import islice
 
 from include.cron import CronSchedule
-from include.errors import InvalidInputError, NotFoundError
+from include.errors import ConflictError, InvalidInputError, NotFoundError
 from include.kit.clock import Clock, system_clock
 from include.kit.db import Connection
 from include.reporting.explain import explain
@@ -63,6 +63,23 @@ class ReportingService:
         if not found:
             raise NotFoundError(f"there is no definition {definition_id}")
         return found[0]
+
+    async def definition_named(self, name: str) -> DefinitionRow:
+        """Return the definition with this name; where only deleted ones have it, the newest of those.
+
+        :raises NotFoundError: nothing has this name
+        :raises ConflictError: several have it, in other projects or of other kinds
+        """
+        found = await self.repository.find_named(name)
+        if not found:
+            raise NotFoundError(f"there is no definition named {name!r}")
+        live = [row for row in found if row["deleted_at"] is None]
+        if len(live) > 1:
+            listed = ", ".join(
+                f"{row['id']} ({row['kind']}, project {row['project_id'] or 'none'})" for row in live
+            )
+            raise ConflictError(f"several definitions are named {name!r}: ask for one by its id: {listed}")
+        return await self.definition(found[0]["id"], deleted=True)
 
     async def executions(
         self, conditions: ExecutionFilter, *, before: tuple[datetime, int] | None, limit: int

@@ -50,6 +50,7 @@ class LedgerReport:
 
     :ivar kept: months that are over, and why they stay
     :ivar executions_deleted: rows of the default partition, which belong to no month's own
+    :ivar partitions_made: for coming months; None where the ledger was in use all the time
     """
 
     cutoff: datetime
@@ -59,7 +60,7 @@ class LedgerReport:
     bytes: int = 0
     executions_deleted: int = 0
     attempts_deleted: int = 0
-    partitions_made: int = 0
+    partitions_made: int | None = 0
 
     def as_json(self) -> dict[str, Any]:
         return {

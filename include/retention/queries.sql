@@ -7,7 +7,7 @@ WHERE i.inhparent IN ('execution'::regclass, 'attempt'::regclass)
 ORDER BY c.relname
 
 -- name: wait_briefly_for_locks
--- Dropping a partition locks the whole ledger for a moment; what is firing must not queue up behind the wait.
+-- A partition that comes or goes locks the whole ledger; what is firing must not queue up behind our wait.
 SET LOCAL lock_timeout = '1s'
 
 -- name: lock_ledger

@@ -23,9 +23,12 @@ class RetentionRepository:
         cursor = await self.connection.execute(queries.list_partitions)
         return [Partition(**row) for row in await cursor.fetchall()]
 
-    async def lock_ledger(self) -> None:
-        """Keep everybody else out until the end of the transaction. Raises psycopg's LockNotAvailable."""
+    async def wait_briefly_for_locks(self) -> None:
+        """From here to the end of the transaction a lock that is held is LockNotAvailable after a second."""
         await self.connection.execute(queries.wait_briefly_for_locks)
+
+    async def lock_ledger(self) -> None:
+        """Keep everybody else out until the end of the transaction."""
         await self.connection.execute(queries.lock_ledger)
 
     async def count_open(self, month: Month) -> int:

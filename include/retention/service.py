@@ -6,14 +6,15 @@ Bills and maintenance history live elsewhere and are never touched.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from typing import TypeVar
 
 from psycopg.errors import DeadlockDetected, LockNotAvailable
 
 from include.errors import DatabaseUnavailableError
 from include.kit.clock import Clock, system_clock
-from include.kit.db import Database
+from include.kit.db import Connection, Database
 from include.retention.model import LedgerReport, Month, Partition, is_over, months_of
 from include.retention.repository import RetentionRepository
 from include.schedules.repository import ScheduleRepository
@@ -21,6 +22,10 @@ from include.schedules.repository import ScheduleRepository
 #: How often a month is tried when firing does not leave a gap, and the pause between two tries.
 LOCK_TRIES = 20
 LOCK_PAUSE_SECONDS = 0.5
+
+IN_USE = "the ledger was in use all the time; run it again later"
+
+T = TypeVar("T")
 
 
 class RetentionService:
@@ -78,24 +83,33 @@ class RetentionService:
 
     async def _drop(self, month: Month) -> str | None:
         """Drop a month; return why it has to stay, None if it is gone."""
-        for _ in range(LOCK_TRIES):
-            try:
-                return await self._drop_now(month)
-            except DatabaseUnavailableError as error:
-                # The pool's transaction passes every operational error on under this name.
-                if not isinstance(error.__cause__, LockNotAvailable | DeadlockDetected):
-                    raise
-            await asyncio.sleep(LOCK_PAUSE_SECONDS)
-        return "the ledger was in use all the time; run it again later"
 
-    async def _drop_now(self, month: Month) -> str | None:
-        async with self.database.transaction() as connection:
+        async def drop(connection: Connection) -> str | None:
             repository = RetentionRepository(connection)
             await repository.lock_ledger()
             reason = _open_reason(await repository.count_open(month))
             if reason is None:
                 await repository.drop_month(month)
             return reason
+
+        return await self._in_a_gap(drop, otherwise=IN_USE)
+
+    async def _in_a_gap(self, work: Callable[[Connection], Awaitable[T]], *, otherwise: T) -> T:
+        """Do something that locks the whole ledger, between two transactions of others.
+
+        :return: what `work` returns, or `otherwise` where no gap was found
+        """
+        for _ in range(LOCK_TRIES):
+            try:
+                async with self.database.transaction() as connection:
+                    await RetentionRepository(connection).wait_briefly_for_locks()
+                    return await work(connection)
+            except DatabaseUnavailableError as error:
+                # The pool's transaction passes every operational error on under this name.
+                if not isinstance(error.__cause__, LockNotAvailable | DeadlockDetected):
+                    raise
+            await asyncio.sleep(LOCK_PAUSE_SECONDS)
+        return otherwise
 
     async def _clean_rest(self, report: LedgerReport, *, dry_run: bool) -> None:
         async with self.database.transaction() as connection:
@@ -104,11 +118,15 @@ class RetentionService:
             report.executions_deleted, report.attempts_deleted = await act(report.cutoff)
 
     async def _make_months(self, report: LedgerReport) -> None:
-        async with self.database.transaction() as connection:
+        async def make(connection: Connection) -> int | None:
             repository = RetentionRepository(connection)
             before = len(await repository.list_partitions())
             await ScheduleRepository(connection).ensure_partitions(self.clock())
-            report.partitions_made = len(await repository.list_partitions()) - before
+            return len(await repository.list_partitions()) - before
+
+        report.partitions_made = await self._in_a_gap(make, otherwise=None)
+        if report.partitions_made is None:
+            self.say(f"the coming months were not made: {IN_USE}")
 
 
 def _open_reason(count: int) -> str | None:

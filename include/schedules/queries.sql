@@ -5,12 +5,20 @@ FROM schedule
 WHERE active AND (%(dag_id)s::text IS NULL OR dag_id = %(dag_id)s)
 ORDER BY dag_id
 
--- name: ensure_schedule
--- The schedule of this kind, expression and zone, made inactive where it is new.
+-- name: find_same_schedule
+-- The schedule of this kind, expression and zone. Takes no lock: requests that share schedules do not wait here.
+SELECT id FROM schedule
+WHERE kind = %(kind)s AND expression = %(expression)s AND timezone = %(timezone)s
+
+-- name: lock_new_schedules
+-- One transaction at a time makes new schedules: two that made the same ones in another order would deadlock.
+SELECT pg_advisory_xact_lock(%(lock)s)
+
+-- name: insert_schedule
+-- A new schedule, inactive until something hangs on it; one that another request made meanwhile stays.
 INSERT INTO schedule (kind, expression, timezone, dag_id, description)
 VALUES (%(kind)s, %(expression)s, %(timezone)s, %(dag_id)s, %(description)s)
-ON CONFLICT ON CONSTRAINT schedule_unique DO UPDATE SET description = excluded.description
-RETURNING id
+ON CONFLICT ON CONSTRAINT schedule_unique DO NOTHING
 
 -- name: refresh_schedules
 -- Set `active`, `active_since` and `shards` from what hangs on each schedule now. A one-shot schedule stays

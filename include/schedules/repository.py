@@ -11,6 +11,9 @@ from include.schedules.model import Kind, Schedule
 
 queries = load_queries(__file__)
 
+#: The advisory lock under which new schedules are made.
+NEW_SCHEDULES_LOCK = 0x4341525363686564
+
 
 class ScheduleRepository:
     """One method a statement, on a connection whose transaction somebody else commits."""
@@ -25,18 +28,20 @@ class ScheduleRepository:
     async def ensure_schedule(
         self, *, kind: Kind, expression: str, timezone: str, dag_id: str, description: str
     ) -> int:
-        cursor = await self.connection.execute(
-            queries.ensure_schedule,
-            {
-                "kind": kind,
-                "expression": expression,
-                "timezone": timezone,
-                "dag_id": dag_id,
-                "description": description,
-            },
-        )
+        same = {"kind": kind, "expression": expression, "timezone": timezone}
+        found = await self._find_same_schedule(same)
+        if found is None:
+            await self.connection.execute(queries.lock_new_schedules, {"lock": NEW_SCHEDULES_LOCK})
+            await self.connection.execute(
+                queries.insert_schedule, {**same, "dag_id": dag_id, "description": description}
+            )
+            found = await self._find_same_schedule(same)
+        return found or 0
+
+    async def _find_same_schedule(self, same: dict[str, str]) -> int | None:
+        cursor = await self.connection.execute(queries.find_same_schedule, same)
         row = await cursor.fetchone()
-        return int(row["id"]) if row else 0
+        return int(row["id"]) if row else None
 
     async def lock_schedules(self, ids: Sequence[int]) -> None:
         await self.connection.execute(queries.lock_schedules, {"ids": list(ids)})

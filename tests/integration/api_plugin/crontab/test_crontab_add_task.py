@@ -39,7 +39,7 @@ BAD_ITEMS = [
     ({"type": -1}, "type: must be greater than or equal to 1"),
     ({"type": "4"}, "type: must be a valid integer"),
     ({"type": 0}, "type: is required"),
-    ({"name": "x" * 300}, "name: string should have at most 255 characters"),
+    ({"name": "x" * 300}, "name: must have at most 255 characters"),
     ({"name": ""}, "name: is required"),
     ({"name": " \t"}, "name: must not be blank"),
     ({"name": 5}, "name: must be a valid string"),
@@ -78,7 +78,7 @@ BAD_ITEMS = [
     ({"redo_param": "86401"}, "redo_param: 86401 is over 86400 seconds"),
     ({"redo_param": " ".join("1" * 21)}, "redo_param: lists 21 retries, 20 at the most"),
     ({"redo_param": [1]}, "redo_param: must be a valid string"),
-    ({"timezone": "Mars/Olympus"}, "timezone: 'Mars/Olympus' is not an IANA time zone"),
+    ({"timezone": "Mars/Olympus"}, "timezone: the time zone 'Mars/Olympus' is not known"),
     ({"timeout": 0}, "timeout: must be greater than 0"),
     ({"timeout": 3601}, "timeout: must be less than or equal to 3600"),
     ({"timeout": "10"}, "timeout: must be a valid number"),
@@ -88,10 +88,11 @@ BAD_ITEMS = [
     ({"headers": {"a": 1}}, "headers.a: must be a valid string"),
     ({"headers": {"a": "b\0"}}, "headers.a: must not contain NUL characters"),
     ({"headers": {"bad header": "x"}}, "headers: "),
-    ({"headers": {f"x-{n}": "" for n in range(51)}}, "headers: dictionary should have at most 50 items"),
+    ({"headers": {"x\0": "x"}}, "headers.x\0.[key]: must not contain NUL characters"),
+    ({"headers": {f"x-{n}": "" for n in range(51)}}, "headers: must have at most 50 items"),
     ({"headers": []}, "headers: must be a valid dictionary"),
     ({"secret": "short"}, "secret: a secret of 5 bytes"),
-    ({"description": "x" * 2001}, "description: string should have at most 2000 characters"),
+    ({"description": "x" * 2001}, "description: must have at most 2000 characters"),
     ({"expires_at": "2099-01-01T00:00:00"}, "expires_at: must be ISO 8601 with an offset, or Unix seconds"),
     ({"expires_at": 10**12}, "expires_at: must be ISO 8601 with an offset, or Unix seconds"),
     ({"expires_at": [1]}, "expires_at: must be ISO 8601 with an offset, or Unix seconds"),
@@ -101,16 +102,42 @@ BAD_ITEMS = [
 ]
 
 
+UNREADABLE = [
+    (b"", "the body is not JSON: "),
+    (b"{", "the body is not JSON: "),
+    (b"\xff\xfe", "the body is not JSON: "),
+    (b'{"task_list": [NaN]}', "the body is not JSON: "),
+    (b'{"task_list": ["\\ud800", NaN]}', "the body is not JSON: "),
+    (b"[]", "the body must be a JSON object"),
+    (b"null", "the body must be a JSON object"),
+    (b'"x"', "the body must be a JSON object"),
+    (b"{}", "task_list: must be a list of tasks"),
+    (b'{"task_list": null}', "task_list: must be a list of tasks"),
+    (b'{"task_list": {}}', "task_list: must be a list of tasks"),
+    (b'{"task_list": []}', "task_list: has 0 items, 1 to 1000 are taken"),
+    (b'{"task_list": [' + b",".join([b"{}"] * 1001) + b"]}", "task_list: has 1001 items, 1 to 1000"),
+    (b'{"tasklist": []}', "tasklist: is not a field of this request"),
+    (b'{"task_list": ' + b"[" * 40 + b"]" * 40 + b"}", "the body is nested deeper than 32 levels"),
+    (b"[" * 100_000 + b"]" * 100_000, "the body is not JSON: "),
+    (b'"\\ud800' + b"[" * 100_000, "the body is not JSON: "),
+    (b'["\\ud800",' + b"[" * 100_000 + b"]" * 100_001, "the body is not JSON: "),
+]
+
+
 class TestItems:
-    @pytest.mark.parametrize(
-        ("changes", "message"), BAD_ITEMS, ids=[f"{next(iter(c))}-{n}" for n, (c, _) in enumerate(BAD_ITEMS)]
-    )
-    async def test_a_bad_field_is_named_and_the_item_beside_it_goes_in(self, client, changes, message):
-        results = await add(client, task(**{"name": "bad", **changes}), task("good"))
-        assert results[0]["err"].startswith(message), results[0]
-        assert results[0]["task_id"] == ""
-        assert {**results[1], "task_id": "1"} == GOOD
-        assert results[1]["task_id"].isdigit()
+    async def test_every_bad_field_is_named_and_the_good_items_between_go_in(self, client, connection):
+        items = []
+        for number, (changes, _) in enumerate(BAD_ITEMS):
+            items += [task(**{"name": f"bad {number}", **changes}), task(f"good {number}")]
+        results = await add(client, *items)
+        for (changes, message), result in zip(BAD_ITEMS, results[::2], strict=True):
+            assert result["err"].startswith(message), (changes, result)
+            assert result["task_id"] == ""
+        assert [(result["name"], result["err"]) for result in results[1::2]] == [
+            (f"good {number}", "") for number in range(len(BAD_ITEMS))
+        ]
+        stored = connection.execute("SELECT name FROM definition ORDER BY id").fetchall()
+        assert {row["name"] for row in stored} == {f"good {number}" for number in range(len(BAD_ITEMS))}
 
     async def test_a_missing_field_is_named(self, client):
         for field in ("name", "enable", "module", "type", "start_time", "url", "method"):
@@ -131,7 +158,7 @@ class TestItems:
         body = json.dumps({"task_list": [task("bad", body="\ud800"), task("good")]})
         answer = await client.post("/add_task", content=body)
         first, second = answer.json()["data"]["task_result"]
-        assert first["err"].startswith("body: must be a valid string")
+        assert first["err"] == "body: must not contain half of a surrogate pair"
         assert second == GOOD
 
     async def test_a_lone_surrogate_in_a_name_or_a_field_name_can_still_be_answered(self, client):
@@ -139,7 +166,7 @@ class TestItems:
         first, second = (await client.post("/add_task", content=body)).json()["data"]["task_result"]
         assert first["name"] == "?"
         assert first["err"].startswith("name: ")
-        assert second["err"] == "?: is not a field of this request"
+        assert second["err"] == "the name of a field has half of a surrogate pair"
 
 
 class TestNames:
@@ -191,7 +218,8 @@ class TestOptionalFields:
             SELECT method, resp_regexp, body, body_type, redo_delays, s.timezone, timeout, misfire, overlap,
                    headers, secret IS NOT NULL AND secret NOT LIKE '%xxx%' AS sealed, d.description,
                    d.expires_at::text AS expires_at
-            FROM definition d JOIN callback_task t ON t.definition_id = d.id JOIN schedule s ON s.id = schedule_id
+            FROM definition d JOIN callback_task t ON t.definition_id = d.id
+            JOIN schedule s ON s.id = d.schedule_id
             """
         ).fetchone()
         assert row == {
@@ -249,36 +277,13 @@ class TestOptionalFields:
 class TestRequest:
     """What is wrong with the request as a whole: state 1, nothing is stored."""
 
-    @pytest.mark.parametrize(
-        ("body", "message"),
-        [
-            (b"", "the body is not JSON: "),
-            (b"{", "the body is not JSON: "),
-            (b"\xff\xfe", "the body is not JSON: "),
-            (b'{"task_list": [NaN]}', "the body is not JSON: "),
-            (b'{"task_list": ["\\ud800", NaN]}', "the body is not JSON: "),
-            (b"[]", "the body must be a JSON object"),
-            (b"null", "the body must be a JSON object"),
-            (b'"x"', "the body must be a JSON object"),
-            (b"{}", "task_list: must be a list of tasks"),
-            (b'{"task_list": null}', "task_list: must be a list of tasks"),
-            (b'{"task_list": {}}', "task_list: must be a list of tasks"),
-            (b'{"task_list": []}', "task_list: has 0 items, 1 to 1000 are taken"),
-            (b'{"task_list": [' + b",".join([b"{}"] * 1001) + b"]}", "task_list: has 1001 items, 1 to 1000"),
-            (b'{"tasklist": []}', "tasklist: is not a field of this request"),
-            (b'{"task_list": ' + b"[" * 40 + b"]" * 40 + b"}", "the body is nested deeper than 32 levels"),
-            (b"[" * 100_000 + b"]" * 100_000, "the body is not JSON: "),
-            (b'"\\ud800' + b"[" * 100_000, "the body is not JSON: "),
-            (b'["\\ud800",' + b"[" * 100_000 + b"]" * 100_001, "the body is not JSON: "),
-        ],
-        ids=range(18),
-    )
-    async def test_200_state_1(self, client, connection, body, message):
-        answer = await client.post("/add_task", content=body)
-        assert answer.status_code == 200
-        found = answer.json()
-        assert found.pop("msg").startswith(message)
-        assert found == {"state": 1, "data": {}}
+    async def test_200_state_1(self, client, connection):
+        for body, message in UNREADABLE:
+            answer = await client.post("/add_task", content=body)
+            assert answer.status_code == 200
+            found = answer.json()
+            assert found.pop("msg").startswith(message), body[:60]
+            assert found == {"state": 1, "data": {}}
         assert connection.execute("SELECT count(*) AS n FROM definition").fetchone() == {"n": 0}
 
     async def test_200_state_1_for_10_megabytes(self, client):

@@ -67,39 +67,39 @@ class TestAddTask:
         answer = await client.post("/add_task", json=ADD_SAMPLE)
         assert (answer.status_code, answer.json()) == (200, DONE)
 
-    @pytest.mark.parametrize(
-        ("method", "url"),
-        [
-            ("post", "http://addr.example:80/path/aa"),
-            ("get", "http://addr.example:80/path/aa"),
-            ("rpc", "addr.example:8000/handler.function"),
-        ],
-    )
-    async def test_200_each_method_of_the_document(self, client, method, url):
-        item = {**ADD_SAMPLE["task_list"][0], "method": method, "url": url}
-        answer = await client.post("/add_task", json={"task_list": [item]})
-        assert answer.json() == DONE
-
-    @pytest.mark.parametrize(
-        ("type_", "start_time"),
-        [
-            (1, 4070908800),
-            (1, "4070908800"),
-            (1, "0 0 0 1 1 *"),
-            (2, "@every 30s"),
-            (2, "30"),
-            (2, 30),
-            (3, "0 15 * * * *"),
-            (4, "0 30 9 * * *"),
-            (5, "0 0 0 1 * *"),
-            (6, "0 0 0 1 1 *"),
-            (7, "0 0 9 * * 1"),
-        ],
-    )
-    async def test_200_each_type_of_the_document(self, client, type_, start_time):
-        item = {**ADD_SAMPLE["task_list"][0], "type": type_, "start_time": start_time}
-        answer = await client.post("/add_task", json={"task_list": [item]})
-        assert answer.json() == DONE
+    async def test_200_each_method_and_type_of_the_document(self, client):
+        first = ADD_SAMPLE["task_list"][0]
+        items = [
+            {**first, "name": f"task {number}", **changes}
+            for number, changes in enumerate(
+                [
+                    {"method": "post", "url": "http://addr.example:80/path/aa"},
+                    {"method": "get", "url": "http://addr.example:80/path/aa"},
+                    {"method": "rpc", "url": "addr.example:8000/handler.function"},
+                    {"type": 1, "start_time": "4070908800"},
+                    {"type": 1, "start_time": "0 0 0 1 1 *"},
+                    {"type": 2, "start_time": "@every 30s"},
+                    {"type": 2, "start_time": "30"},
+                    {"type": 2, "start_time": 30},
+                    {"type": 3, "start_time": "0 15 * * * *"},
+                    {"type": 4, "start_time": "0 30 9 * * *"},
+                    {"type": 5, "start_time": "0 0 0 1 * *"},
+                    {"type": 6, "start_time": "0 0 0 1 1 *"},
+                    {"type": 7, "start_time": "0 0 9 * * 1"},
+                ]
+            )
+        ]
+        answer = await client.post("/add_task", json={"task_list": items})
+        assert answer.json() == {
+            "state": 0,
+            "msg": "",
+            "data": {
+                "task_result": [
+                    {"task_id": str(number + 1), "name": f"task {number}", "err": ""}
+                    for number in range(len(items))
+                ]
+            },
+        }
 
 
 class TestUpdateTask:
@@ -121,9 +121,10 @@ class TestQueryTaskStatus:
         connection.execute(
             """
             INSERT INTO execution (id, definition_id, schedule_id, due_at, origin, state, finished_at)
-            SELECT 7, id, schedule_id, '2026-11-22 01:30:00Z', 'scheduled', 'succeeded', now() FROM definition;
-            INSERT INTO attempt (execution_id, due_at, number, definition_id, run_type, state, begin_at, end_at,
-                                 url, body, status, response)
+            SELECT 7, id, schedule_id, '2026-11-22 01:30:00Z', 'scheduled', 'succeeded', now()
+            FROM definition;
+            INSERT INTO attempt (execution_id, due_at, number, definition_id, run_type, state, begin_at,
+                                 end_at, url, body, status, response)
             VALUES (7, '2026-11-22 01:30:00Z', 1, 1, 1, 'succeeded', '2026-11-22 01:30:00.002Z',
                     '2026-11-22 01:30:01.5Z', 'http://addr.example:8000/path/aa', 'xxx', 200, 'pong')
             """

@@ -1,0 +1,101 @@
+"""The processes of a benchmark: the receiver, the peers, an instance in a home of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import psutil
+
+from include.cli.home import ROOT
+from include.cli.instance import Instance, read_instance
+from include.cli.postgres import child_argv, find_free_port
+from include.errors import StartupError
+
+START_SECONDS = 300
+
+
+@contextmanager
+def receiver() -> Iterator[int]:
+    """Run the receiver; lend its port."""
+    process = subprocess.Popen(
+        [*child_argv(), sys.executable, "-m", "benchmarks.receiver"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        yield int(process.stdout.readline())
+    finally:
+        process.stdin.close()
+        process.wait(10)
+        process.stdout.close()
+
+
+async def run_peer(module: str, way: str, count: int, port: int) -> float:
+    """Run a peer in a process of its own, to its end; return the instant that it chose when it was ready."""
+    argv = [sys.executable, "-m", f"benchmarks.peers.{module}", way, str(count), str(port)]
+    process = await asyncio.create_subprocess_exec(
+        *child_argv(), *argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    said, complaint = await process.communicate()
+    if process.returncode != 0:
+        raise RuntimeError(f"{module} {way} failed: {complaint.decode(errors='replace')[-2000:]}")
+    return float(said)
+
+
+@asynccontextmanager
+async def running_instance(environment: Mapping[str, str]) -> AsyncIterator[Instance]:
+    """Start `./carillon up` in a temporary home; end it and remove the home at the end."""
+    home = Path(tempfile.mkdtemp(prefix="carillon-bench-"))
+    home.chmod(0o755)  # the database server runs as another user when we are root
+    own = {"CARILLON_HOME": str(home / "home"), "CARILLON_PORT": str(find_free_port())}
+    with (home / "up.log").open("w+") as log:
+        process = subprocess.Popen(
+            [*child_argv(), str(ROOT / "carillon"), "up", "--json"],
+            env={**os.environ, **environment, **own},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            process_group=0,
+        )
+        try:
+            yield await _ready(process, home)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            await asyncio.to_thread(process.wait, 120)
+            shutil.rmtree(home, ignore_errors=True)
+
+
+async def _ready(process: subprocess.Popen[bytes], home: Path) -> Instance:
+    deadline = time.monotonic() + START_SECONDS
+    while not (home / "home" / "instance.json").exists():
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise StartupError(f"the instance did not start: {(home / 'up.log').read_text()[-2000:]}")
+        await asyncio.sleep(0.2)
+    return read_instance(home / "home")
+
+
+def cpu_seconds(pid: int) -> dict[int, float]:
+    """Return the CPU time of a process and all below it, by process id."""
+    found = {}
+    parent = psutil.Process(pid)
+    for process in (parent, *parent.children(recursive=True)):
+        try:
+            times = process.cpu_times()
+        except psutil.NoSuchProcess:
+            continue
+        found[process.pid] = times.user + times.system
+    return found

@@ -1,0 +1,15 @@
+-- name: live_dags
+-- Of these DAGs, those that Airflow has planned a run of.
+SELECT count(*) FROM dag WHERE dag_id = ANY(%(dag_ids)s) AND next_dagrun_create_after IS NOT NULL AND NOT is_stale
+
+-- name: dag_ids
+-- The DAGs of these definitions.
+SELECT DISTINCT s.dag_id FROM definition d JOIN schedule s ON s.id = d.schedule_id WHERE d.id = ANY(%(ids)s)
+
+-- name: transactions
+-- Transactions ended since the server began, by database.
+SELECT datname, xact_commit + xact_rollback FROM pg_stat_database WHERE datname IN ('carillon', 'airflow')
+
+-- name: server_version
+-- Which Postgres it is.
+SELECT current_setting('server_version')

@@ -1,0 +1,75 @@
+"""The adapter against Airflow's own models, in a real Postgres: the table is Airflow's, the rows are read as the
+DAG processor reads them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, select
+from sqlalchemy.orm import sessionmaker
+
+from api_plugin.common import airflow_adapter
+
+
+@pytest.fixture
+def metadata_session(database_url: str, monkeypatch: pytest.MonkeyPatch):
+    """Sessions as the API server has them, on a database with the one table that is needed."""
+    from airflow import settings
+    from airflow.models.dagbag import DagPriorityParsingRequest
+
+    engine = create_engine(database_url.replace("postgresql://", "postgresql+psycopg://"))
+    DagPriorityParsingRequest.__table__.create(engine)
+    make = sessionmaker(engine)
+    monkeypatch.setattr(settings, "NonScopedSession", make, raising=False)
+    yield make
+    engine.dispose()
+
+
+def requests(make) -> list[tuple[str, str]]:
+    from airflow.models.dagbag import DagPriorityParsingRequest
+
+    with make() as session:
+        rows = session.scalars(select(DagPriorityParsingRequest)).all()
+        return [(row.bundle_name, row.relative_fileloc) for row in rows]
+
+
+def test_a_parse_is_asked_for_once_however_often_one_asks(metadata_session):
+    airflow_adapter.request_parse()
+    airflow_adapter.request_parse()
+    assert requests(metadata_session) == [("dags-folder", "schedule_dags.py")]
+
+
+def test_it_is_asked_for_again_when_the_request_was_taken(metadata_session):
+    from airflow.models.dagbag import DagPriorityParsingRequest
+
+    airflow_adapter.request_parse()
+    with metadata_session() as session:
+        session.query(DagPriorityParsingRequest).delete()
+        session.commit()
+    airflow_adapter.request_parse()
+    assert len(requests(metadata_session)) == 1
+
+
+def test_the_bundle_is_airflows_default_and_the_file_is_there():
+    from airflow.configuration import conf
+
+    [bundle] = conf.getjson("dag_processor", "dag_bundle_config_list")
+    assert bundle["name"] == airflow_adapter.BUNDLE_NAME
+    root = Path(airflow_adapter.__file__).parents[2]
+    assert (root / "dags" / airflow_adapter.FACTORY_FILE).is_file()
+
+
+def test_a_part_that_airflow_does_not_have_is_absent(monkeypatch):
+    answer = {
+        "metadatabase": {"status": "healthy"},
+        "scheduler": {"status": "unhealthy", "latest_scheduler_heartbeat": None},
+        "triggerer": {"status": None, "latest_triggerer_heartbeat": None},
+    }
+    monkeypatch.setattr("airflow.api.common.airflow_health.get_airflow_health", lambda: answer)
+    assert airflow_adapter.airflow_health() == {
+        "metadatabase": "healthy",
+        "scheduler": "unhealthy",
+        "triggerer": "absent",
+        "dag_processor": "absent",
+    }

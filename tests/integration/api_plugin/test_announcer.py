@@ -1,0 +1,172 @@
+"""The announcer: a schedule that changed is announced, whatever goes wrong in between."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import UTC, datetime
+
+import psycopg
+import pytest
+
+from api_plugin.common import airflow_adapter, announcer
+from api_plugin.common.announcer import Announcer, announcing, nudge
+from include.errors import DatabaseUnavailableError
+from include.kit.db import Database
+from tests.builders import insert_definition, insert_execution, insert_schedule
+
+NOW = datetime(2026, 11, 22, 2, 0, tzinfo=UTC)
+
+
+class Airflow:
+    """Counts what it is asked; fails as often as it is told to."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.failures = 0
+
+    def __call__(self) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise RuntimeError("Airflow's database is away")
+        self.asked += 1
+
+
+@pytest.fixture
+def airflow() -> Airflow:
+    return Airflow()
+
+
+def unannounced(connection: psycopg.Connection) -> list[int]:
+    return [
+        row["id"] for row in connection.execute("SELECT id FROM schedule WHERE NOT announced ORDER BY id")
+    ]
+
+
+async def test_what_changed_is_announced_once(database: Database, connection, airflow):
+    duty = Announcer(database, airflow)
+    await duty.announce()
+    assert airflow.asked == 0
+    insert_schedule(connection, announced=False)
+    insert_schedule(connection, expression="@once", announced=False)
+    await duty.announce()
+    await duty.announce()
+    assert (airflow.asked, unannounced(connection)) == (1, [])
+
+
+async def test_what_could_not_be_asked_stays_to_be_announced(database, connection, airflow):
+    insert_schedule(connection, announced=False)
+    airflow.failures = 1
+    with pytest.raises(RuntimeError):
+        await Announcer(database, airflow).announce()
+    assert unannounced(connection) == [1]
+    await Announcer(database, airflow).announce()
+    assert (airflow.asked, unannounced(connection)) == (1, [])
+
+
+async def test_a_change_during_the_asking_is_announced_again(database, connection, database_url):
+    insert_schedule(connection, announced=False)
+    change: list[asyncio.Task] = []
+    loop = asyncio.get_running_loop()
+
+    async def change_it() -> None:
+        other = await psycopg.AsyncConnection.connect(database_url, autocommit=True)
+        await other.execute("UPDATE schedule SET shards = 2, announced = false")
+        await other.close()
+
+    def ask() -> None:
+        change.append(asyncio.run_coroutine_threadsafe(change_it(), loop))
+        import time
+
+        time.sleep(0.2)
+
+    await Announcer(database, ask).announce()
+    await asyncio.wrap_future(change[0])
+    assert unannounced(connection) == [1]
+
+
+async def test_one_shot_schedules_with_nothing_left_to_do_are_retired(database, connection, airflow):
+    once = insert_schedule(connection, expression="@once")
+    insert_definition(connection, once, due_at=NOW, spent=True)
+    await Announcer(database, airflow, clock=lambda: NOW).retire()
+    assert connection.execute("SELECT active, announced FROM schedule").fetchone() == {
+        "active": False,
+        "announced": False,
+    }
+
+
+async def test_the_partitions_of_the_months_ahead_are_made(database, connection, airflow):
+    await Announcer(database, airflow, clock=lambda: datetime(2031, 5, 5, tzinfo=UTC)).ensure_partitions()
+    insert_definition(connection, insert_schedule(connection))
+    insert_execution(connection, 1, datetime(2031, 8, 1, tzinfo=UTC))
+    row = connection.execute("SELECT tableoid::regclass::text AS part FROM execution").fetchone()
+    assert row == {"part": "execution_2031_08"}
+
+
+async def wait_until(condition, seconds: float = 5.0) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.02)
+
+
+@pytest.fixture
+async def running(database, airflow, monkeypatch):
+    monkeypatch.setattr(airflow_adapter, "request_parse", airflow)
+    monkeypatch.setattr(announcer, "RETRY_SECONDS", 0.1)
+    async with announcing(database):
+        yield airflow
+
+
+async def test_the_loop_sees_what_another_process_wrote(running, connection):
+    await asyncio.sleep(0.1)
+    insert_schedule(connection, announced=False)
+    await wait_until(lambda: running.asked == 1)
+
+
+async def test_a_nudge_is_answered_at_once(running, connection, monkeypatch):
+    await asyncio.sleep(0.2)
+    insert_schedule(connection, announced=False)
+    nudge()
+    await wait_until(lambda: running.asked == 1, 0.3)
+
+
+async def test_a_nudge_where_no_announcer_runs_does_nothing():
+    nudge()
+
+
+async def test_the_loop_outlives_failures_and_says_so_once(running, connection, caplog):
+    running.failures = 3
+    with caplog.at_level(logging.WARNING):
+        insert_schedule(connection, announced=False)
+        await wait_until(lambda: running.asked == 1)
+    assert [record.levelname for record in caplog.records if "announce failed" in record.message] == ["ERROR"]
+
+
+async def test_the_loop_outlives_a_restart_of_the_database(
+    running, connection, database, monkeypatch, caplog
+):
+    await asyncio.sleep(0.1)
+    transaction = Database.transaction
+
+    def away(self):
+        raise DatabaseUnavailableError("the database cannot be reached: restarting")
+
+    with caplog.at_level(logging.WARNING):
+        monkeypatch.setattr(Database, "transaction", away)
+        await asyncio.sleep(0.8)
+        monkeypatch.setattr(Database, "transaction", transaction)
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        insert_schedule(connection, announced=False)
+        await wait_until(lambda: running.asked == 1)
+    warned = [record for record in caplog.records if "announce failed" in record.message]
+    assert [(record.levelname, record.exc_info) for record in warned] == [("WARNING", None)]
+
+
+async def test_the_loop_ends_with_its_app(database, airflow, monkeypatch):
+    monkeypatch.setattr(airflow_adapter, "request_parse", airflow)
+    async with announcing(database):
+        assert any(task.get_name() == "carillon-announcer" for task in asyncio.all_tasks())
+    assert not any(task.get_name() == "carillon-announcer" for task in asyncio.all_tasks())
