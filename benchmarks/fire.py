@@ -12,12 +12,15 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+import psycopg
 
 from benchmarks import machine, report
 from benchmarks.definitions import Definitions, far_away, same_instants
@@ -27,6 +30,7 @@ from benchmarks.processes import cpu_seconds, receiver, run_peer, running_instan
 from benchmarks.receiver import Arrival, drain
 from include.cli.progress import Progress
 from include.demo.api import connecting
+from include.errors import CarillonError
 
 RESULTS = Path(__file__).parent / "results"
 COUNTS = (1, 100, 1000, 5000)
@@ -58,6 +62,7 @@ class Bench:
     """One run of the benchmark.
 
     :ivar idle: a row a number of schedules; `live` likewise
+    :ivar failures: why subjects have no figures
     """
 
     definitions: Definitions
@@ -67,6 +72,15 @@ class Bench:
     results: list[Result] = field(default_factory=list)
     idle: list[dict[str, Any]] = field(default_factory=list)
     live: list[dict[str, Any]] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+    async def attempt(self, subject: Awaitable[None]) -> None:
+        """Measure a subject; one that fails must not take the figures of the others with it."""
+        try:
+            await subject
+        except (CarillonError, RuntimeError, OSError, psycopg.Error) as error:
+            self.say(f"failed: {error}")
+            self.failures.append(str(error))
 
     async def count(self, count: int) -> None:
         """Measure that many callbacks due in one second, ours and the peers' in turn."""
@@ -215,6 +229,7 @@ async def run(wanted: Sequence[str], rounds: int, say: Callable[[str], None]) ->
         "results": [result.as_json() for result in bench.results],
         "idle": bench.idle,
         "live": bench.live,
+        "failures": bench.failures,
         "table": bench.results,
     }
 
@@ -223,13 +238,13 @@ async def measure(bench: Bench, wanted: set[str]) -> None:
     """Measure the subjects that are wanted, the smallest first."""
     for count in COUNTS:
         if str(count) in wanted:
-            await bench.count(count)
+            await bench.attempt(bench.count(count))
     if "plain" in wanted:
-        await bench.plain()
+        await bench.attempt(bench.plain())
     if "crontabs" in wanted:
-        await bench.crontabs()
+        await bench.attempt(bench.crontabs())
     if wanted & {"idle", "live"}:
-        await bench.schedules(wanted)
+        await bench.attempt(bench.schedules(wanted))
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -251,8 +266,8 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return options
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run, print, and keep the results."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run, print, and keep the results; return 1 where a subject could not be measured."""
     options = parse(argv)
     document = asyncio.run(run(options.only, options.rounds, Progress().say))
     results = document.pop("table")
@@ -263,7 +278,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(json.dumps(document))
     else:
         report.show(results, document, file)
+    return 1 if document["failures"] else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -28,6 +28,8 @@ def show(results: Sequence[Result], document: dict[str, Any], file: Path) -> Non
         stdout.print(live_table(document["live"]))
     if document["idle"]:
         stdout.print(idle_table(document["idle"]))
+    for failure in document["failures"]:
+        stdout.print(f"failed: {failure}", markup=False)
     stdout.print(
         f"{facts['cores']} cores, {facts['cpu']}, load before {facts['load_before'][0]};"
         f" Airflow {facts['airflow']}, PostgreSQL {facts['postgres']}, Python {facts['python']}"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
 from itertools import count
 
 import httpx
@@ -100,8 +101,11 @@ ClientOf = Callable[..., Awaitable[httpx.AsyncClient]]
 def parse_requests(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What Airflow was asked to parse; nothing here has an Airflow."""
     from api_plugin.common import airflow_adapter
+    from api_plugin.common.parse_watch import LastParse
 
     asked: list[str] = []
+    prompt = LastParse(datetime(2999, 1, 1, tzinfo=UTC), timedelta(0))
+    monkeypatch.setattr(airflow_adapter, "last_parse", lambda: prompt)
     monkeypatch.setattr(airflow_adapter, "request_parse", lambda: asked.append(airflow_adapter.FACTORY_FILE))
     return asked
 

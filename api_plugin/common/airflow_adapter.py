@@ -1,11 +1,14 @@
-"""The one place where the REST side touches Airflow: asking for a parse, asking how its parts are.
+"""The one place where the REST side touches Airflow: asking for a parse, and how its parts are.
 
-Both need Airflow's metadata session, which the API server has. They block, so callers use a thread.
+All of it needs Airflow's metadata session, which the API server has. It blocks, so callers use a thread.
 """
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
+
+from api_plugin.common.parse_watch import LastParse
 
 #: Where the factory lies: the default bundle (`[dag_processor] dag_bundle_config_list`) and the file in it.
 BUNDLE_NAME = "dags-folder"
@@ -25,6 +28,27 @@ def request_parse() -> None:
             session.add(DagPriorityParsingRequest(BUNDLE_NAME, FACTORY_FILE))
     except IntegrityError:
         return  # asked already, and not looked at yet: that parse will see what we wrote
+
+
+def last_parse() -> LastParse | None:
+    """Return the latest full parse of the factory, None where it has never shown a DAG."""
+    from airflow.models.dag import DagModel
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    statement = (
+        select(DagModel.last_parsed_time, DagModel.last_parse_duration)
+        .where(DagModel.bundle_name == BUNDLE_NAME, DagModel.relative_fileloc == FACTORY_FILE)
+        .where(DagModel.last_parsed_time.is_not(None))
+        .order_by(DagModel.last_parsed_time.desc())
+        .limit(1)
+    )
+    with create_session(scoped=False) as session:
+        row = session.execute(statement).first()
+    if row is None:
+        return None
+    took = timedelta(seconds=row[1] or 0)
+    return LastParse(row[0] - took, took)
 
 
 def airflow_health() -> dict[str, str]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 from api_plugin.common import airflow_adapter
+from api_plugin.common.parse_watch import LastParse, ParseWatch
 from include.errors import DatabaseUnavailableError
 from include.kit.clock import Clock, system_clock
 from include.kit.db import Database
@@ -55,11 +56,21 @@ class Announcer:
     """The loop and its three duties.
 
     :param ask: asks Airflow for a parse; blocking
+    :param last_parse: returns what Airflow parsed last; blocking
     """
 
-    def __init__(self, database: Database, ask: Callable[[], None], *, clock: Clock = system_clock) -> None:
+    def __init__(
+        self,
+        database: Database,
+        ask: Callable[[], None],
+        last_parse: Callable[[], LastParse | None],
+        *,
+        clock: Clock = system_clock,
+    ) -> None:
         self.database = database
         self.ask = ask
+        self.last_parse = last_parse
+        self.watch = ParseWatch()
         self.clock = clock
         self.announcing = Duty(self.announce, ANNOUNCE_SECONDS)
         self.duties = [
@@ -69,17 +80,26 @@ class Announcer:
         ]
 
     async def announce(self) -> None:
-        """Ask for a parse if a schedule came, went or changed since the last one was asked for."""
+        """Ask for a parse if a schedule came, went or changed, and again until there was one."""
+        if await self._announce_changes():
+            self.watch.changed(self.clock())
+        elif self.watch.changed_at is not None:
+            last = await asyncio.to_thread(self.last_parse)
+            if self.watch.wants(self.clock(), last):
+                await asyncio.to_thread(self.ask)
+
+    async def _announce_changes(self) -> bool:
         async with self.database.transaction() as connection:
             repository = ScheduleRepository(connection)
             ids = await repository.unannounced_schedules()
             if not ids:
-                return
+                return False
             # Marked first: that locks the rows, so whoever changes one from here on waits, and marks it anew.
             await repository.mark_announced(ids)
             async with asyncio.timeout(PARSE_REQUEST_SECONDS):
                 await asyncio.to_thread(self.ask)
         log.info("asked for a parse: %d schedules changed", len(ids))
+        return True
 
     async def retire(self) -> None:
         """Let one-shot schedules go that have had nothing to do for a while."""
@@ -134,9 +154,8 @@ class Announcer:
 @asynccontextmanager
 async def announcing(database: Database) -> AsyncIterator[None]:
     """Run the announcer beside an app."""
-    task = asyncio.create_task(
-        Announcer(database, airflow_adapter.request_parse).run(), name="carillon-announcer"
-    )
+    announcer = Announcer(database, airflow_adapter.request_parse, airflow_adapter.last_parse)
+    task = asyncio.create_task(announcer.run(), name="carillon-announcer")
     try:
         yield
     finally:

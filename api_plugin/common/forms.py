@@ -65,7 +65,7 @@ def problem_form(failure: Failure, path: str) -> Response:
     )
     return JSONResponse(
         problem.model_dump(exclude_none=True),
-        failure.status,
+        int(failure.status),
         CHALLENGE if failure.status is HTTPStatus.UNAUTHORIZED else None,
         media_type="application/problem+json",
     )
@@ -75,7 +75,7 @@ def state_form(failure: Failure, path: str) -> Response:
     """`{state, msg, data}`: document 003. HTTP 200 for all but a credential (DESIGN section 6)."""
     if failure.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         body = _envelope(STATE_UNAUTHORISED, failure.detail)
-        return JSONResponse(body, HTTPStatus.UNAUTHORIZED, CHALLENGE)
+        return JSONResponse(body, 401, CHALLENGE)
     if failure.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return JSONResponse(_envelope(STATE_INTERNAL, f"{failure.detail} (id {failure.error_id})"))
     return JSONResponse(_envelope(STATE_UNREADABLE, failure.detail))

@@ -15,7 +15,7 @@ from airflow.sdk import dag, task
 )
 def plain_cron() -> None:
     @task
-    def post(run_id: str = "") -> None:
+    def post(run_id: str | None = None) -> None:
         import requests
 
         url = os.environ["CARILLON_BENCH_RECEIVER"] + "/plain"

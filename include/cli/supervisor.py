@@ -109,7 +109,10 @@ class _UnixTransport(xmlrpc.client.Transport):
         self._path = path
 
     def make_connection(self, host: Any) -> http.client.HTTPConnection:
-        return _UnixConnection(self._path)
+        connection = _UnixConnection(self._path)
+        # Kept where the base class looks for it when it closes.
+        self._connection = host, connection
+        return connection
 
 
 @dataclass(frozen=True, slots=True)

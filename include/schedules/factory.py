@@ -7,12 +7,13 @@ definition to a crontab changes no DAG.
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import psycopg
-from airflow.sdk import DAG, get_parsing_context
+from airflow.sdk import DAG
 from psycopg.rows import dict_row
 
 from include.errors import DatabaseUnavailableError
@@ -20,6 +21,7 @@ from include.kit.db import database_url
 from include.kit.sql import load_queries
 from include.ledger.operators import FireOperator, start_args
 from include.schedules.model import Schedule
+from include.schedules.parsing import requested_dag_ids
 from include.schedules.snapshot import read_snapshot, write_snapshot
 from include.schedules.timetables import CrontabTimetable, OnceTimetable, WindowTimetable
 from include.settings import get_settings
@@ -42,10 +44,9 @@ Fires every enabled {kind} definition of this schedule at its instant. Each run 
 
 
 def build_dags() -> dict[str, DAG]:
-    """Return the DAGs of all active schedules by id; where only one is asked for, that one."""
-    wanted = get_parsing_context().dag_id
+    """Return the DAGs of all active schedules by id; where Airflow asks for some, those."""
     dags: dict[str, DAG] = {}
-    for schedule in load_schedules(wanted):
+    for schedule in load_schedules(requested_dag_ids()):
         try:
             dags[schedule.dag_id] = build_dag(schedule)
         except Exception:  # one unusable row must not take the others with it
@@ -53,25 +54,26 @@ def build_dags() -> dict[str, DAG]:
     return dags
 
 
-def load_schedules(dag_id: str | None = None) -> list[Schedule]:
-    """Return the active schedules from the database, or the last good ones when it is away."""
+def load_schedules(dag_ids: Collection[str] | None = None) -> list[Schedule]:
+    """Return the active schedules, or those of these DAGs; the last good ones when the database is away."""
     snapshot = get_settings().home / "schedules.json"
     try:
-        schedules = _query(dag_id)
+        schedules = _query(dag_ids)
     except (psycopg.OperationalError, DatabaseUnavailableError) as error:
         log.warning("the database is away, using the last good schedules: %s", error)
-        return [s for s in read_snapshot(snapshot) if dag_id is None or s.dag_id == dag_id]
-    if dag_id is None:
+        return [s for s in read_snapshot(snapshot) if dag_ids is None or s.dag_id in dag_ids]
+    if dag_ids is None:
         write_snapshot(Path(snapshot), schedules)
     return schedules
 
 
-def _query(dag_id: str | None) -> list[Schedule]:
+def _query(dag_ids: Collection[str] | None) -> list[Schedule]:
     options = f"-c statement_timeout={STATEMENT_MS} -c timezone=UTC"
     with psycopg.connect(
         database_url(), connect_timeout=CONNECT_SECONDS, options=options, row_factory=dict_row
     ) as connection:
-        rows = connection.execute(queries.active_schedules, {"dag_id": dag_id}).fetchall()
+        parameters = {"dag_ids": None if dag_ids is None else list(dag_ids)}
+        rows = connection.execute(queries.active_schedules, parameters).fetchall()
     return [Schedule(**row) for row in rows]
 
 

@@ -1,8 +1,9 @@
 -- name: active_schedules
--- What the DAG factory builds, in an order that never changes.
+-- What the DAG factory builds, in an order that never changes: all active ones, or those of these ids, which a
+-- run under way may still need after the schedule has left.
 SELECT id, kind, expression, timezone, dag_id, description, active, active_since, shards
 FROM schedule
-WHERE active AND (%(dag_id)s::text IS NULL OR dag_id = %(dag_id)s)
+WHERE CASE WHEN %(dag_ids)s::text[] IS NULL THEN active ELSE dag_id = ANY(%(dag_ids)s) END
 ORDER BY dag_id
 
 -- name: find_same_schedule

@@ -21,10 +21,6 @@ class ScheduleRepository:
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
 
-    async def active_schedules(self, dag_id: str | None = None) -> list[Schedule]:
-        cursor = await self.connection.execute(queries.active_schedules, {"dag_id": dag_id})
-        return [Schedule(**row) for row in await cursor.fetchall()]
-
     async def ensure_schedule(
         self, *, kind: Kind, expression: str, timezone: str, dag_id: str, description: str
     ) -> int:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import runpy
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psycopg
 import pytest
+import structlog
 from airflow import plugins_manager
+from airflow.dag_processing import processor
 from airflow.sdk import DAG
 from airflow.serialization.serialized_objects import DagSerialization
 
@@ -126,6 +129,32 @@ def test_a_task_parses_its_own_dag_only(
     wanted, _ = add(connection, "0 30 9 * * *"), add(connection, "0 30 10 * * *")
     monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_DAG_ID", wanted)
     assert list(parse()) == [wanted]
+
+
+def test_a_callback_request_builds_its_own_dags_only(
+    connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Airflow's own parsing function, given a request as the triggerer's events leave it."""
+    wanted, other = add(connection, "0 30 9 * * *"), add(connection, "0 30 10 * * *")
+    retired = add(connection, "0 0 0 1 1 *", active=False)
+    built: list[set[str]] = []
+    monkeypatch.setattr(
+        processor, "_execute_callbacks", lambda bag, requests, log: built.append(set(bag.dags))
+    )
+    for dag_ids in ([wanted], [wanted, retired], [other]):
+        processor._parse_file(parse_request(dag_ids), structlog.get_logger())
+    assert built == [{wanted}, {wanted, retired}, {other}]
+    result = processor._parse_file(parse_request([]), structlog.get_logger())
+    assert result is not None
+    assert built == [{wanted}, {wanted, retired}, {other}]
+
+
+def parse_request(dag_ids: list[str]) -> processor.DagFileParseRequest:
+    file = ROOT / "dags" / "schedule_dags.py"
+    callbacks = [SimpleNamespace(ti=SimpleNamespace(dag_id=dag_id)) for dag_id in dag_ids]
+    return processor.DagFileParseRequest.model_construct(
+        file=str(file), bundle_path=file.parent, bundle_name="dags-folder", callback_requests=callbacks
+    )
 
 
 def test_all_schedules_cost_one_query(

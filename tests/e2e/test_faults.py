@@ -139,7 +139,7 @@ def test_triggerers_killed_with_200_calls_in_flight(client: Client) -> None:
     client.add(*paths, start_time=crontab_at(due), timeout=30)
     client.wait("200 calls in flight", lambda: len(slow_hits(client)) >= 200, timeout=90)
     kill_now(client.up, triggerers(client.up))
-    assert wait_settled(client, due, 200, timeout=150) == Counter(succeeded=200)
+    assert wait_settled(client, due, 200, timeout=240) == Counter(succeeded=200)
     ids: dict[str, set[str]] = {}
     for hit in slow_hits(client):
         ids.setdefault(hit.path, set()).add(hit.webhook_id)
@@ -172,7 +172,7 @@ def test_schedulers_down_over_three_instants(client: Client) -> None:
         control.start(name)
     dag_id, woke = client.dag_id(once), time.time()
     before = len(client.receiver.of("/ok/down/fire_all"))
-    client.receiver.wait("/ok/down/fire_all", before + 3, timeout=60)
+    client.receiver.wait("/ok/down/fire_all", before + 3, timeout=120)
     time.sleep(5)
     statement = (
         "SELECT run_id FROM dag_run WHERE dag_id = %s"
@@ -223,8 +223,8 @@ def test_postgres_restarted_in_mid_run(client: Client) -> None:
             return False
 
     client.wait("the database is back", back, timeout=60)
-    assert wait_settled(client, due, 50, timeout=120) == Counter(succeeded=50)
-    client.receiver.wait("/ok/afterpg", timeout=180)
+    assert wait_settled(client, due, 50, timeout=240) == Counter(succeeded=50)
+    client.receiver.wait("/ok/afterpg", timeout=240)
     moment = datetime.fromtimestamp(due + 45, UTC)
     client.wait(
         "recorded",

@@ -59,14 +59,21 @@ async def test_every_route_of_every_app_wants_a_credential(client_of):
             assert answer.headers["www-authenticate"] == 'Bearer realm="carillon"'
 
 
-@pytest.mark.parametrize(
-    "path", ["/nope", "", "/", "/docs/../whoami", "/docs/", "/DOCS", "//docs", "/docs%2F..%2F"]
-)
-async def test_what_is_no_route_wants_a_credential_too(client_of, path):
+async def test_what_is_no_route_wants_a_credential_too(client_of):
     client = await client_of("management")
-    assert (await client.request("GET", httpx.URL(str(client.base_url) + path))).status_code in (401, 404)
-    client = await client_of("crontab")
-    assert (await client.post("/nope")).status_code == 401
+    for path in (
+        "/nope",
+        "/",
+        "/docs/",
+        "/docs/../whoami",
+        "/DOCS",
+        "/docs/x",
+        "//docs",
+        "/docs%2F..%2Fwhoami",
+    ):
+        url = httpx.URL("http://test").copy_with(raw_path=f"/carillon/v1{path}".encode())
+        assert (await client.get(url)).status_code == 401, path
+    assert (await (await client_of("crontab")).post("/nope")).status_code == 401
 
 
 async def test_nobody_without_a_credential_has_a_body_read(client_of):

@@ -1,8 +1,8 @@
-"""The adapter against Airflow's own models, in a real Postgres: the table is Airflow's, the rows are read as the
-DAG processor reads them."""
+"""The adapter against Airflow's own models: the rows are what the DAG processor reads."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -10,6 +10,7 @@ from sqlalchemy import create_engine, select
 from sqlalchemy.orm import sessionmaker
 
 from api_plugin.common import airflow_adapter
+from api_plugin.common.parse_watch import LastParse
 
 
 @pytest.fixture
@@ -49,6 +50,33 @@ def test_it_is_asked_for_again_when_the_request_was_taken(metadata_session):
         session.commit()
     airflow_adapter.request_parse()
     assert len(requests(metadata_session)) == 1
+
+
+def test_the_last_parse_began_before_it_was_stored(monkeypatch):
+    from contextlib import contextmanager
+
+    stored = datetime(2026, 11, 22, 2, 0, tzinfo=UTC)
+    rows = [(stored, 1.5), (stored, None), None]
+    asked = []
+
+    class Session:
+        def execute(self, statement):
+            asked.append(str(statement))
+            return self
+
+        def first(self):
+            return rows.pop(0)
+
+    @contextmanager
+    def session(scoped):
+        yield Session()
+
+    monkeypatch.setattr("airflow.utils.session.create_session", session)
+    took = timedelta(seconds=1.5)
+    assert airflow_adapter.last_parse() == LastParse(stored - took, took)
+    assert airflow_adapter.last_parse() == LastParse(stored, timedelta(0))
+    assert airflow_adapter.last_parse() is None
+    assert "dag.relative_fileloc" in asked[0]
 
 
 def test_the_bundle_is_airflows_default_and_the_file_is_there():

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
 
 from api_plugin.common import airflow_adapter, announcer
 from api_plugin.common.announcer import Announcer, announcing, nudge
+from api_plugin.common.parse_watch import LastParse
 from include.errors import DatabaseUnavailableError
 from include.kit.db import Database
 from tests.builders import insert_definition, insert_execution, insert_schedule
@@ -24,6 +25,10 @@ class Airflow:
     def __init__(self) -> None:
         self.asked = 0
         self.failures = 0
+        self.parsed = LastParse(datetime(2999, 1, 1, tzinfo=UTC), timedelta(0))
+
+    def last_parse(self) -> LastParse:
+        return self.parsed
 
     def __call__(self) -> None:
         if self.failures:
@@ -44,7 +49,7 @@ def unannounced(connection: psycopg.Connection) -> list[int]:
 
 
 async def test_what_changed_is_announced_once(database: Database, connection, airflow):
-    duty = Announcer(database, airflow)
+    duty = Announcer(database, airflow, airflow.last_parse)
     await duty.announce()
     assert airflow.asked == 0
     insert_schedule(connection, announced=False)
@@ -58,9 +63,9 @@ async def test_what_could_not_be_asked_stays_to_be_announced(database, connectio
     insert_schedule(connection, announced=False)
     airflow.failures = 1
     with pytest.raises(RuntimeError):
-        await Announcer(database, airflow).announce()
+        await Announcer(database, airflow, airflow.last_parse).announce()
     assert unannounced(connection) == [1]
-    await Announcer(database, airflow).announce()
+    await Announcer(database, airflow, airflow.last_parse).announce()
     assert (airflow.asked, unannounced(connection)) == (1, [])
 
 
@@ -80,15 +85,31 @@ async def test_a_change_during_the_asking_is_announced_again(database, connectio
 
         time.sleep(0.2)
 
-    await Announcer(database, ask).announce()
+    await Announcer(database, ask, Airflow().last_parse).announce()
     await asyncio.wrap_future(change[0])
     assert unannounced(connection) == [1]
+
+
+async def test_a_request_that_was_lost_is_made_again_until_a_parse_was_seen(database, connection, airflow):
+    moment = [NOW]
+    duty = Announcer(database, airflow, airflow.last_parse, clock=lambda: moment[0])
+    airflow.parsed = LastParse(NOW - timedelta(hours=1), timedelta(0))
+    insert_schedule(connection, announced=False)
+    await duty.announce()
+    for second, asked in ((1, 1), (2, 2), (3, 2), (4, 3)):
+        moment[0] = NOW + timedelta(seconds=second)
+        await duty.announce()
+        assert airflow.asked == asked, second
+    airflow.parsed = LastParse(NOW + timedelta(seconds=3), timedelta(0))
+    moment[0] = NOW + timedelta(seconds=60)
+    await duty.announce()
+    assert (airflow.asked, duty.watch.changed_at) == (3, None)
 
 
 async def test_one_shot_schedules_with_nothing_left_to_do_are_retired(database, connection, airflow):
     once = insert_schedule(connection, expression="@once")
     insert_definition(connection, once, due_at=NOW, spent=True)
-    await Announcer(database, airflow, clock=lambda: NOW).retire()
+    await Announcer(database, airflow, airflow.last_parse, clock=lambda: NOW).retire()
     assert connection.execute("SELECT active, announced FROM schedule").fetchone() == {
         "active": False,
         "announced": False,
@@ -96,7 +117,9 @@ async def test_one_shot_schedules_with_nothing_left_to_do_are_retired(database, 
 
 
 async def test_the_partitions_of_the_months_ahead_are_made(database, connection, airflow):
-    await Announcer(database, airflow, clock=lambda: datetime(2031, 5, 5, tzinfo=UTC)).ensure_partitions()
+    await Announcer(
+        database, airflow, airflow.last_parse, clock=lambda: datetime(2031, 5, 5, tzinfo=UTC)
+    ).ensure_partitions()
     insert_definition(connection, insert_schedule(connection))
     insert_execution(connection, 1, datetime(2031, 8, 1, tzinfo=UTC))
     row = connection.execute("SELECT tableoid::regclass::text AS part FROM execution").fetchone()
@@ -112,6 +135,7 @@ async def wait_until(condition, seconds: float = 5.0) -> None:
 @pytest.fixture
 async def running(database, airflow, monkeypatch):
     monkeypatch.setattr(airflow_adapter, "request_parse", airflow)
+    monkeypatch.setattr(airflow_adapter, "last_parse", airflow.last_parse)
     monkeypatch.setattr(announcer, "RETRY_SECONDS", 0.1)
     async with announcing(database):
         yield airflow
@@ -167,6 +191,7 @@ async def test_the_loop_outlives_a_restart_of_the_database(
 
 async def test_the_loop_ends_with_its_app(database, airflow, monkeypatch):
     monkeypatch.setattr(airflow_adapter, "request_parse", airflow)
+    monkeypatch.setattr(airflow_adapter, "last_parse", airflow.last_parse)
     async with announcing(database):
         assert any(task.get_name() == "carillon-announcer" for task in asyncio.all_tasks())
     assert not any(task.get_name() == "carillon-announcer" for task in asyncio.all_tasks())
