@@ -48,21 +48,21 @@ class Settings(BaseSettings):
     # --- time
     timezone: str = "Asia/Shanghai"
     lead_seconds: float = Field(15.0, ge=1, le=45)
-    misfire_threshold_seconds: float = Field(5.0, ge=0)
+    misfire_threshold_seconds: float = Field(15.0, ge=0)
     misfire_grace_seconds: float = Field(3600.0, gt=0)
     misfire_skip_grace_seconds: float = Field(60.0, gt=0)
 
     # --- firing
     senders: int = Field(32, ge=1, le=1024)
-    per_host_limit: int = Field(32, ge=1, le=1024)
-    retry_in_run_seconds: float = Field(600.0, ge=0)
+    per_host_limit: int = Field(128, ge=1, le=1024)
+    retry_in_run_seconds: float = Field(60.0, ge=0)
     definitions_per_shard: int = Field(2000, ge=1)
 
     # --- outbound calls
     egress_allow: Annotated[tuple[Network, ...], NoDecode] = ()
     callback_timeout_seconds: float = Field(10.0, gt=0, le=3600)
     response_limit_bytes: int = Field(1_048_576, ge=1024)
-    response_kept_bytes: int = Field(65_536, ge=256)
+    response_kept_characters: int = Field(65_536, ge=256)
 
     # --- REST
     open_apis: Annotated[dict[str, tuple[Network, ...]], NoDecode] = Field(default_factory=dict)

@@ -95,6 +95,7 @@ class Announcer:
             if not ids:
                 return False
             # Marked first: that locks the rows, so whoever changes one from here on waits, and marks it anew.
+            await repository.lock_schedules(ids)
             await repository.mark_announced(ids)
             async with asyncio.timeout(PARSE_REQUEST_SECONDS):
                 await asyncio.to_thread(self.ask)
@@ -104,7 +105,9 @@ class Announcer:
     async def retire(self) -> None:
         """Let one-shot schedules go that have had nothing to do for a while."""
         async with self.database.transaction() as connection:
-            await ScheduleService(ScheduleRepository(connection)).retire_idle_once(self.clock())
+            schedules = ScheduleService(ScheduleRepository(connection))
+            await schedules.retire_idle_once(self.clock())
+            await schedules.adopt_orphans(self.clock())
 
     async def ensure_partitions(self) -> None:
         """Make the ledger's partitions of the months ahead."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -18,6 +19,12 @@ from include.kit.secrets import decrypt
 from include.kit.signing import WebhookSigner
 from include.ledger.model import Call, CallResult, Due
 from include.settings import get_settings
+
+#: Targets looked up together, so that one name server that hangs holds up few others.
+CHUNK = 50
+
+#: Longest wait for a turn at a busy host, on top of the task's own timeout once more.
+TURN_SECONDS = 30.0
 
 
 class CallbackCaller:
@@ -40,13 +47,16 @@ class CallbackCaller:
             except CarillonError as error:
                 self.unusable[task.definition_id] = error.message
 
-    async def prepare(self, due: Due, attempt: int) -> Call:
+    def prepare(self, due: Due, attempt: int) -> Call:
         task = self.tasks[due.definition_id]
         if task.definition_id in self.unusable:
             return UnusableCall(task, self.unusable[task.definition_id])
-        call = CallbackCall(self.client, task, self._request(task, due, attempt))
-        await call.prepare()
-        return call
+        return CallbackCall(self.client, task, self._request(task, due, attempt))
+
+    async def resolve(self, calls: Sequence[Call]) -> None:
+        mine = [call for call in calls if isinstance(call, CallbackCall)]
+        for start in range(0, len(mine), CHUNK):
+            await asyncio.gather(*[call.prepare() for call in mine[start : start + CHUNK]])
 
     async def warm(self, calls: Sequence[Call]) -> None:
         prepared = (call.prepared for call in calls if isinstance(call, CallbackCall))
@@ -93,8 +103,13 @@ class CallbackCall:
     async def send(self) -> CallResult:
         begin_at = system_clock()
         try:
-            prepared = self.prepared or await self.client.prepare(self.request)
-            response = await self.client.send(prepared)
+            # The client's own timeout does not count the wait for a turn at a busy host. That has a bound,
+            # too, or calls to a host that hangs would pile up for ever.
+            async with asyncio.timeout(2 * self.task.timeout + TURN_SECONDS):
+                prepared = self.prepared or await self.client.prepare(self.request)
+                response = await self.client.send(prepared)
+        except TimeoutError:
+            return self._result(begin_at, None, "no turn at the target in time: too many calls wait for it")
         except AnswerTooLargeError as error:
             return self._result(begin_at, error.response, error.message)
         except CarillonError as error:
@@ -114,7 +129,9 @@ class CallbackCall:
         return None
 
     def _result(self, begin_at: datetime, response: OutboundResponse | None, error: str | None) -> CallResult:
-        text = None if response is None else storable(response.text(), get_settings().response_kept_bytes)
+        text = (
+            None if response is None else storable(response.text(), get_settings().response_kept_characters)
+        )
         return CallResult(
             ok=error is None,
             begin_at=begin_at,

@@ -4,7 +4,7 @@ WITH item AS (
     SELECT * FROM jsonb_to_recordset(%(items)s::jsonb) AS i (
         schedule_id bigint, project_id text, name text, description text, enabled boolean, due_at timestamptz,
         expires_at timestamptz, misfire text, misfire_grace interval, overlap text, module integer,
-        type smallint, start_time text, url text, method text, resp_regexp text, body text,
+        type smallint, start_time text, timezone text, url text, method text, resp_regexp text, body text,
         body_type smallint, redo_delays integer[], timeout double precision, headers jsonb, secret text)
 ), made AS (
     INSERT INTO definition (kind, schedule_id, project_id, name, description, enabled, active_since, due_at,
@@ -15,9 +15,9 @@ WITH item AS (
     ON CONFLICT (kind, coalesce(project_id, ''), name) WHERE deleted_at IS NULL DO NOTHING
     RETURNING id, name, schedule_id
 ), detail AS (
-    INSERT INTO callback_task (definition_id, module, type, start_time, url, method, resp_regexp, body,
+    INSERT INTO callback_task (definition_id, module, type, start_time, timezone, url, method, resp_regexp, body,
                                body_type, redo_delays, timeout, headers, secret)
-    SELECT made.id, module, type, start_time, url, method, resp_regexp, body, body_type, redo_delays,
+    SELECT made.id, module, type, start_time, timezone, url, method, resp_regexp, body, body_type, redo_delays,
            timeout, coalesce(headers, '{}'), secret
     FROM made JOIN item ON item.name = made.name
 )
@@ -26,17 +26,16 @@ SELECT id, name, schedule_id FROM made
 -- name: lock_tasks
 -- The tasks that these ids or names mean, locked; the token's projects decide which can be seen.
 SELECT d.id, d.name, d.project_id, d.schedule_id, d.enabled, d.due_at, d.spent, d.expires_at, d.description,
-       d.misfire, d.overlap, s.timezone AS schedule_timezone,
+       d.misfire, d.overlap, t.timezone,
        t.module, t.type, t.start_time, t.url, t.method, t.resp_regexp, t.body, t.body_type,
        t.redo_delays, t.timeout, t.headers, t.secret
 FROM definition d
 JOIN callback_task t ON t.definition_id = d.id
-JOIN schedule s ON s.id = d.schedule_id
 WHERE d.kind = 'callback' AND d.deleted_at IS NULL
   AND (d.id = ANY(%(ids)s) OR d.name = ANY(%(names)s))
   AND (%(projects)s::text[] IS NULL OR d.project_id = ANY(%(projects)s))
 ORDER BY d.id
-FOR UPDATE OF d
+FOR NO KEY UPDATE OF d
 
 -- name: update_tasks
 -- New values of a batch of tasks, every column given; `rescheduled` ones answer for instants from now on.
@@ -44,7 +43,7 @@ WITH item AS (
     SELECT * FROM jsonb_to_recordset(%(items)s::jsonb) AS i (
         id bigint, schedule_id bigint, description text, enabled boolean, due_at timestamptz,
         expires_at timestamptz, misfire text, misfire_grace interval, overlap text, module integer,
-        type smallint, start_time text, url text, method text, resp_regexp text, body text,
+        type smallint, start_time text, timezone text, url text, method text, resp_regexp text, body text,
         body_type smallint, redo_delays integer[], timeout double precision, headers jsonb, secret text,
         rescheduled boolean, restarted boolean)
 ), changed AS (
@@ -58,7 +57,7 @@ WITH item AS (
     WHERE d.id = i.id
 )
 UPDATE callback_task t
-SET module = i.module, type = i.type, start_time = i.start_time, url = i.url, method = i.method,
+SET module = i.module, type = i.type, start_time = i.start_time, timezone = i.timezone, url = i.url, method = i.method,
     resp_regexp = i.resp_regexp, body = i.body, body_type = i.body_type, redo_delays = i.redo_delays,
     timeout = i.timeout, headers = coalesce(i.headers, '{}'), secret = i.secret
 FROM item i

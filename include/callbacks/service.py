@@ -160,6 +160,7 @@ class CallbackService:
             "module": item.module,
             "type": item.type,
             "start_time": item.start_time,
+            "timezone": item.timezone or self.default_timezone,
             "timeout": item.timeout or self.default_timeout,
             "body_type": item.body_type or 1,
             **self._target(item.url or "", item.method or ""),
@@ -171,7 +172,7 @@ class CallbackService:
         given = {name: value for name, value in _plain(item).items() if value is not None}
         new: dict[str, Any] = {**row, **given}
         start = self._new_start(row, item, now)
-        new["rescheduled"] = start is not None and item_moves(row, start, item)
+        new["rescheduled"] = start is not None
         new["restarted"] = new["enabled"] and not row["enabled"]
         _check_restart(row, new, now)
         if item.url or item.method:
@@ -187,15 +188,16 @@ class CallbackService:
         return new
 
     def _new_start(self, row: Row, item: TaskFields, now: datetime) -> Start | None:
-        """Return what the changed type, start time and zone mean, or None where none of them is given."""
-        if item.type is None and not item.start_time and item.timezone is None:
+        """Return what type, start time and zone mean together, or None where none of them changes.
+
+        Clients send whole structures: a field that is given again as it was moves nothing.
+        """
+        old = (row["type"], row["start_time"], row["timezone"])
+        new = (item.type or old[0], item.start_time or old[1], item.timezone or old[2])
+        if new == old:
             return None
         return parse_start_time(
-            TaskType(item.type or row["type"]),
-            item.start_time or row["start_time"],
-            timezone=item.timezone or row["schedule_timezone"],
-            now=now,
-            allow_past=not item.start_time,
+            TaskType(new[0]), new[1], timezone=new[2], now=now, allow_past=not item.start_time
         )
 
     async def _schedule_for(self, start: Start) -> int:
@@ -249,13 +251,6 @@ class TaskReader:
         return [replace(task, secret=None) for task in await self.repository.load_tasks(ids)]
 
 
-def item_moves(row: Row, start: Start, item: TaskFields) -> bool:
-    """Whether a change gives the task other instants than it had."""
-    if start.due_at is not None:
-        return bool(item.start_time) or row["due_at"] != start.due_at
-    return True
-
-
 def _plain(item: TaskFields) -> dict[str, Any]:
     """Return the columns that take a given value as it is."""
     return {
@@ -263,6 +258,7 @@ def _plain(item: TaskFields) -> dict[str, Any]:
         "module": item.module,
         "type": item.type,
         "start_time": item.start_time or None,
+        "timezone": item.timezone,
         "timeout": item.timeout,
         "body_type": item.body_type,
         "misfire": item.misfire,
@@ -291,6 +287,8 @@ def _pick(key: TaskKey, stored: Mapping[int, Row]) -> Row:
     if key.task_id is not None and key.task_id in stored:
         return stored[key.task_id]
     by_name = [row for row in stored.values() if key.name and row["name"] == key.name]
+    if len(by_name) > 1:
+        raise InvalidInputError("is used in several projects: give the task_id", field="name")
     if not by_name:
         raise NotFoundError(_nobody(key), field="task_id" if key.task_id is not None else "name")
     return by_name[0]
@@ -299,7 +297,7 @@ def _pick(key: TaskKey, stored: Mapping[int, Row]) -> Row:
 def _named(key: TaskKey, found: Mapping[int, Row]) -> ItemResult:
     try:
         row = _pick(key, found)
-    except NotFoundError as error:
+    except (NotFoundError, InvalidInputError) as error:
         return ItemResult(key.task_id, key.name or "", str(error))
     return ItemResult(row["id"], row["name"])
 

@@ -19,6 +19,8 @@ Connection = AsyncConnection[DictRow]
 #: What psycopg raises when the server went away, is starting, or does not answer.
 UNAVAILABLE: tuple[type[Exception], ...] = (OperationalError, InterfaceError, PoolTimeout)
 
+SERVER_KEEPALIVE = "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=4"
+
 
 class Database:
     """An asynchronous pool with a statement timeout on every connection.
@@ -35,8 +37,8 @@ class Database:
             "row_factory": dict_row,
             "application_name": "carillon",
             "connect_timeout": 5,
-            "options": f"-c statement_timeout={timeout_ms} -c timezone=UTC",
-            # A dead machine is noticed in half a minute, not in two hours.
+            # A dead machine is noticed in half a minute on both sides, not in two hours.
+            "options": f"-c statement_timeout={timeout_ms} -c timezone=UTC {SERVER_KEEPALIVE}",
             "keepalives_idle": 10,
             "keepalives_interval": 5,
             "keepalives_count": 4,
@@ -47,6 +49,8 @@ class Database:
             min_size=1,
             max_size=max_size or settings.pool_size,
             timeout=10,
+            # Attempts double their distance until then; starting over soon keeps it short after an outage.
+            reconnect_timeout=3,
             open=False,
             check=AsyncConnectionPool.check_connection,
             name="carillon",
@@ -61,8 +65,14 @@ class Database:
         await self.pool.close()
 
     async def connect(self) -> Connection:
-        """Return a connection of its own, outside the pool, in autocommit mode (for LISTEN and locks)."""
-        return await AsyncConnection.connect(self.url, autocommit=True, **self.connect_options)
+        """Return a connection of its own, outside the pool, in autocommit mode (for LISTEN and locks).
+
+        :raises DatabaseUnavailableError: the server cannot be reached
+        """
+        try:
+            return await AsyncConnection.connect(self.url, autocommit=True, **self.connect_options)
+        except UNAVAILABLE as error:
+            raise DatabaseUnavailableError(f"the database cannot be reached: {_first_line(error)}") from error
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:

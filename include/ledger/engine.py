@@ -20,7 +20,7 @@ from include.kit.http import OutboundClient
 from include.ledger.batches import Batches
 from include.ledger.model import Due, Record
 from include.ledger.presence import Presence
-from include.ledger.repository import LedgerRepository, Verdict
+from include.ledger.repository import LedgerRepository, Shard, Verdict
 from include.ledger.senders import Senders
 from include.schedules.model import Kind
 from include.schedules.repository import ScheduleRepository
@@ -29,12 +29,13 @@ from include.settings import get_settings
 
 CLAIM_DELAY_SECONDS = 0.02
 RECORD_DELAY_SECONDS = 0.1
+RELEASE_DELAY_SECONDS = 0.5
 
 
 class Engine:
     """Shared parts of firing in this process.
 
-    :ivar in_flight: executions that this process has claimed or is claiming, and not recorded yet
+    :ivar held: executions that a window of this process has in memory, by id, and which window
     :ivar coming: how many executions all windows together are about to claim for an instant
     """
 
@@ -52,7 +53,8 @@ class Engine:
             response_limit_bytes=settings.response_limit_bytes,
         )
         self.senders = Senders(settings.senders)
-        self.in_flight: set[int] = set()
+        self.held: dict[int, object] = {}
+        self.tasks: set[asyncio.Task[None]] = set()
         self.coming: Counter[datetime] = Counter()
         self.claims: Batches[Sequence[Due], list[Verdict]] = Batches(
             self._claim, delay=CLAIM_DELAY_SECONDS, limit=500
@@ -78,18 +80,40 @@ class Engine:
             await (await task).close()
 
     async def open(self) -> Engine:
+        """Start everything.
+
+        :raises DatabaseUnavailableError: the database is away; nothing is left open
+        """
         await self.database.open()
-        await self.presence.open()
+        try:
+            await self.presence.open()
+        except BaseException:
+            await self.database.close()
+            raise
         self.senders.open()
         return self
 
     async def close(self) -> None:
+        await asyncio.gather(*self.tasks, return_exceptions=True)
         await self.senders.close()
         await self.records.close()
         await self.claims.close()
         await self.client.aclose()
         await self.presence.close()
         await self.database.close()
+
+    def release_later(self, shard: Shard) -> None:
+        """Free what a window claimed and will not send, once its last jobs have passed the senders."""
+        task = asyncio.create_task(self._release(shard), name="carillon-release")
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    async def _release(self, shard: Shard) -> None:
+        await asyncio.sleep(RELEASE_DELAY_SECONDS)
+        async with self.database.transaction() as connection:
+            await LedgerRepository(connection).release_dead_claims(
+                shard, claimer=self.presence.claimer, held=list(self.held), now=system_clock()
+            )
 
     async def _claim(self, groups: Sequence[Sequence[Due]]) -> list[list[Verdict]]:
         async with self.database.transaction() as connection:
@@ -99,7 +123,8 @@ class Engine:
                 now=system_clock(),
             )
         by_id = {verdict.execution_id: verdict for verdict in verdicts}
-        return [[by_id[due.id] for due in group if due.id in by_id] for group in groups]
+        # Each verdict goes to one group only, should two of them ask for the same execution.
+        return [[by_id.pop(due.id) for due in group if due.id in by_id] for group in groups]
 
     async def _record(self, records: Sequence[tuple[Kind, Record]]) -> list[None]:
         async with self.database.transaction() as connection:

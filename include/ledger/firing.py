@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import Any
 
 from include.kit.clock import system_clock
 from include.ledger.batches import until_available
@@ -36,6 +37,9 @@ SWEEP_AFTER = timedelta(seconds=2)
 
 #: How soon to look again for an execution that had to wait, or whose claim got lost with a connection.
 LOOK_AGAIN = timedelta(seconds=0.5)
+
+#: How often to see whether what another process has was ended by it, or left by it.
+LOOK_AGAIN_FOR_OTHERS = timedelta(seconds=2)
 
 #: Notifications that arrive this close together are answered by one look.
 DEBOUNCE_SECONDS = 0.05
@@ -62,12 +66,13 @@ class WindowRun:
         self.waiting: dict[int, Due] = {}
         self.queue: list[tuple[datetime, int]] = []
         self.flying: dict[int, Due] = {}
-        self.calls: dict[tuple[int, int], Call] = {}
+        self.calls: dict[int, tuple[int, Call]] = {}
         self.lines: list[str] = []
-        self.groups: set[asyncio.Task[None]] = set()
+        self.tasks: set[asyncio.Task[None]] = set()
         self.wake = asyncio.Event()
         self.changed = False
-        self.sweep_at: datetime | None = scope.ends + SWEEP_AFTER if scope.ends else None
+        self.look_at: datetime | None = None
+        self.ends_at: datetime | None = scope.ends + SWEEP_AFTER if scope.ends else None
         self.stopped = False
 
     async def run(self) -> Summary:
@@ -75,7 +80,7 @@ class WindowRun:
         with self.engine.presence.listening(self.scope.shard.schedule_id, self._on_change):
             try:
                 await until_available(partial(self.arm, first=True))
-                while self.waiting or self.flying or self.sweep_at:
+                while await self._goes_on():
                     await self._wait()
                     self._launch()
             finally:
@@ -86,29 +91,54 @@ class WindowRun:
     async def arm(self, *, first: bool = False) -> None:
         """Write what the run answers for and load what is still to do; may be repeated at any time."""
         now = system_clock()
-        shard = self.scope.shard
+        shard, held = self.scope.shard, self.engine.held
         async with self.engine.database.transaction() as connection:
             ledger = LedgerRepository(connection)
             if first and shard.run_try > 1:
                 await ledger.reopen(shard, now)
             await ledger.release_dead_claims(
-                shard, claimer=self.engine.presence.claimer, in_flight=list(self.engine.in_flight), now=now
+                shard, claimer=self.engine.presence.claimer, held=list(held), now=now
             )
             await self.scope.arm(ledger, now)
-            known = [*self.waiting, *self.flying]
-            dues = await self.scope.load(ledger, now, known)
-            if dues:
+            dues = await self.scope.load(ledger, now, list(held))
+            # Another window of this process may have taken some since the list was made.
+            dues = [due for due in dues if held.setdefault(due.id, self) is self]
+            try:
                 await self.caller.load(connection, sorted({due.definition_id for due in dues}))
+            except BaseException:
+                self._drop(dues)
+                raise
         await self._prepare(dues)
         for due in dues:
             self._enqueue(due)
 
+    async def _goes_on(self) -> bool:
+        """Whether there is, or may be, something left to do."""
+        if self.waiting or self.flying or self.tasks or self.look_at or self.ends_at:
+            return True
+        if await until_available(self._count_open):
+            # Somebody else has it: another process, or one that died and whose claims are not free yet.
+            self.look_at = system_clock() + LOOK_AGAIN_FOR_OTHERS
+        return self.look_at is not None
+
+    async def _count_open(self) -> int:
+        async with self.engine.database.transaction() as connection:
+            return await self.scope.count_open(LedgerRepository(connection))
+
     async def _prepare(self, dues: Sequence[Due]) -> None:
+        """Build the calls; their targets are looked up beside, since a name server may hang."""
         for index, due in enumerate(dues):
             number = due.attempts + 1
-            self.calls[due.id, number] = await self.caller.prepare(due, number)
+            self.calls[due.id] = number, self.caller.prepare(due, number)
             if index % CHUNK == CHUNK - 1:
                 await asyncio.sleep(0)
+        if dues:
+            self._beside(self.caller.resolve([self.calls[due.id][1] for due in dues]))
+
+    def _beside(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self._task_ended)
 
     def _enqueue(self, due: Due) -> None:
         self.waiting[due.id] = due
@@ -119,7 +149,7 @@ class WindowRun:
         if not self.flying:
             await self._write_lines()
         moments = [self.queue[0][0] - WARM_AHEAD] if self.queue else []
-        moments += [self.sweep_at] if self.sweep_at else []
+        moments += [moment for moment in (self.look_at, self.ends_at) if moment]
         left = (min(moments) - system_clock()).total_seconds() if moments else 60.0
         if left > 0:
             with suppress(TimeoutError):
@@ -128,18 +158,24 @@ class WindowRun:
         if self.changed:
             # Changes come in bursts; one look serves them all.
             await asyncio.sleep(DEBOUNCE_SECONDS)
-        if self.changed or (self.sweep_at and self.sweep_at <= system_clock()):
-            await self._look_again()
+        now = system_clock()
+        if self.changed or any(moment <= now for moment in (self.look_at, self.ends_at) if moment):
+            await self._look_again(now)
 
     def _on_change(self) -> None:
         self.changed = True
         self.wake.set()
 
-    async def _look_again(self) -> None:
+    async def _look_again(self, now: datetime) -> None:
         self.changed = False
-        if self.sweep_at and self.sweep_at <= system_clock():
-            self.sweep_at = None
+        self.look_at = None
+        if self.ends_at and self.ends_at <= now:
+            self.ends_at = None
         await until_available(self.arm)
+
+    def _look_soon(self) -> None:
+        self.look_at = min(self.look_at or _NEVER, system_clock() + LOOK_AGAIN)
+        self.wake.set()
 
     def _launch(self) -> None:
         """Send off, instant by instant, what is due within `WARM_AHEAD`."""
@@ -153,23 +189,23 @@ class WindowRun:
         for moment, dues in groups.items():
             for due in dues:
                 self.flying[due.id] = due
-            task = asyncio.create_task(self._fire(moment, dues), name=f"carillon-fire-{moment.isoformat()}")
-            self.groups.add(task)
-            task.add_done_callback(self._group_ended)
+            self._beside(self._fire(moment, dues))
 
-    def _group_ended(self, task: asyncio.Task[None]) -> None:
-        self.groups.discard(task)
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
+        self.tasks.discard(task)
         if not task.cancelled() and (error := task.exception()):
             self.lines.append(f"an instant could not be fired: {error!r}")
-            self.sweep_at = system_clock() + LOOK_AGAIN
-        self.wake.set()
+            self._look_soon()
+        if not self.tasks:
+            self.wake.set()
 
     async def _fire(self, moment: datetime, dues: list[Due]) -> None:
         """Warm connections, claim, wait for the instant, put the calls to the senders."""
-        self.engine.in_flight.update(due.id for due in dues)
         self.engine.coming[moment] += len(dues)
         try:
-            await self.caller.warm([call for due in dues if (call := self._call(due))])
+            # Not waited for: a target that does not answer must not make the others late.
+            self._beside(self.caller.warm([call for due in dues if (call := self._call(due))]))
+            await asyncio.sleep(0)
             ahead = CLAIM_AHEAD + CLAIM_AHEAD_EACH * self.engine.coming[moment]
             await sleep_until(moment - min(ahead, CLAIM_AHEAD_MOST))
             verdicts = {v.execution_id: v for v in await self.engine.claims.add(dues)}
@@ -185,7 +221,8 @@ class WindowRun:
         self._put_aside(dues, verdicts)
 
     def _call(self, due: Due) -> Call | None:
-        return self.calls.get((due.id, due.attempts + 1))
+        number, call = self.calls.get(due.id, (0, None))
+        return call if number == due.attempts + 1 else None
 
     async def _reload(self, dues: Sequence[Due], verdicts: dict[int, Verdict]) -> None:
         """Build calls anew where the definition was edited since, and for retries."""
@@ -211,7 +248,7 @@ class WindowRun:
             self._drop([due])
             if verdict is None or verdict.verdict == "wait":
                 # It is loaded again if it is still open, also when only the answer to our claim got lost.
-                self.sweep_at = system_clock() + LOOK_AGAIN
+                self._look_soon()
             else:
                 self.summary.refused += 1
                 self.lines.append(
@@ -219,15 +256,26 @@ class WindowRun:
                 )
 
     def _drop(self, dues: Iterable[Due]) -> None:
+        """Forget executions: they have ended, or somebody else may have them."""
         for due in dues:
             self.flying.pop(due.id, None)
-            self.engine.in_flight.discard(due.id)
+            self.calls.pop(due.id, None)
+            if self.engine.held.get(due.id) is self:
+                del self.engine.held[due.id]
 
     async def _send(self, due: Due, number: int) -> None:
-        if self.stopped:
-            self.engine.in_flight.discard(due.id)
+        call = self._call(due)
+        if self.stopped or call is None:
+            self._drop([due])
+            self._look_soon()
             return
-        result = await self.calls.pop((due.id, number)).send()
+        try:
+            result = await call.send()
+        except Exception as error:  # a defect in one call must not leave the run waiting for it for ever
+            self.lines.append(f"{due.webhook_id} definition {due.definition_id}: {error!r}")
+            self._drop([due])
+            self._look_soon()
+            return
         record = self._judge(due, number, result)
         self.engine.records.add((self.kind, record)).add_done_callback(partial(self._landed, record))
 
@@ -244,18 +292,22 @@ class WindowRun:
 
     def _landed(self, record: Record, written: asyncio.Future[None]) -> None:
         """Take note of an attempt once its end is committed."""
-        due, result = record.due, record.result
-        self._drop([due])
-        if written.cancelled() or written.exception():
-            self.sweep_at = system_clock() + LOOK_AGAIN
-        else:
-            self._count(record)
-            if record.state == "retrying" and not record.handed_over and record.next_attempt_at:
-                due.attempts, due.retries_used = record.number, due.retries_used + 1
-                due.next_attempt_at = record.next_attempt_at
-                self._enqueue(due)
+        due = record.due
         self.lines.append(_line(record))
-        if not self.flying or result.ok is False:
+        if written.cancelled() or written.exception():
+            self._drop([due])
+            self._look_soon()
+            return
+        self._count(record)
+        again = record.next_attempt_at if not record.handed_over else None
+        if again is None or self.stopped:
+            self._drop([due])
+        else:
+            self.flying.pop(due.id, None)
+            due.attempts, due.retries_used, due.next_attempt_at = record.number, due.retries_used + 1, again
+            self._enqueue(due)
+            self.wake.set()
+        if not self.flying:
             self.wake.set()
 
     def _count(self, record: Record) -> None:
@@ -278,10 +330,14 @@ class WindowRun:
             await asyncio.sleep(0)
 
     def _stop(self) -> None:
-        """Leave nothing behind: what was not sent yet is free for whoever comes next."""
+        """Leave nothing behind: what was not sent yet is free for whoever comes next, in any process."""
         self.stopped = True
-        for task in self.groups:
+        if self.flying:
+            self.engine.release_later(self.scope.shard)
+        for task in self.tasks:
             task.cancel()
+        self._drop(list(self.waiting.values()))
+        self.waiting.clear()
 
 
 def _line(record: Record) -> str:
@@ -293,3 +349,6 @@ def _line(record: Record) -> str:
         f"attempt {record.number}: {record.state}, {late:.1f} ms after its instant, took {took:.1f} ms"
     )
     return f"{text}, {result.error}" if result.error else text
+
+
+_NEVER = datetime.max.replace(tzinfo=UTC)

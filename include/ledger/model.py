@@ -69,8 +69,11 @@ class Caller(Protocol):
     async def load(self, connection: Connection, definition_ids: Sequence[int]) -> None:
         """Read, or read again, the definitions of these ids."""
 
-    async def prepare(self, due: Due, attempt: int) -> Call:
+    def prepare(self, due: Due, attempt: int) -> Call:
         """Build the call of an execution's next attempt; a target that cannot be called fails in `send`."""
+
+    async def resolve(self, calls: Sequence[Call]) -> None:
+        """Look up and vet targets. What fails is tried again when the call is made."""
 
     async def warm(self, calls: Sequence[Call]) -> None:
         """Open connections ahead of the instant. Failures show when the call is made."""

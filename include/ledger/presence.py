@@ -15,6 +15,7 @@ from contextlib import contextmanager
 
 from psycopg import sql
 
+from include.errors import DatabaseUnavailableError
 from include.kit.db import UNAVAILABLE, Connection, Database
 from include.ledger.repository import LedgerRepository
 
@@ -22,6 +23,7 @@ log = logging.getLogger(__name__)
 
 CHANNEL = "carillon_schedule"
 RECONNECT_SECONDS = 0.5
+LOST: tuple[type[Exception], ...] = (DatabaseUnavailableError, *UNAVAILABLE)
 
 
 class Presence:
@@ -63,13 +65,13 @@ class Presence:
 
     async def _connect(self) -> Connection:
         connection = await self.database.connect()
+        await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(CHANNEL)))
         repository = LedgerRepository(connection)
         if not self.claimer:
             self.claimer = await repository.next_claimer_id()
         # The server may not have noticed yet that the old session is gone.
         while not await repository.hold_claimer_lock(self.claimer):
             await asyncio.sleep(RECONNECT_SECONDS)
-        await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(CHANNEL)))
         return connection
 
     async def _listen(self) -> None:
@@ -80,9 +82,13 @@ class Presence:
                     self._wake_all()
                 async for notify in self.connection.notifies():
                     self._wake(notify.payload)
-            except UNAVAILABLE as error:
+            except LOST as error:
                 log.warning("lost the notification connection, making it again: %s", error)
-                await asyncio.sleep(RECONNECT_SECONDS)
+                if self.connection is None or self.connection.closed:
+                    self.connection = None
+                    await asyncio.sleep(
+                        RECONNECT_SECONDS if isinstance(error, DatabaseUnavailableError) else 0
+                    )
 
     def _wake(self, payload: str) -> None:
         if payload.isdigit():

@@ -1,3 +1,21 @@
+-- name: count_live
+-- How many definitions of this shard a window can have.
+SELECT count(*) AS live FROM definition d
+WHERE d.schedule_id = %(schedule_id)s AND d.enabled AND d.deleted_at IS NULL AND NOT d.spent
+  AND d.id %% %(shards)s = %(shard)s
+
+-- name: adopt_moved
+-- Take over instants of definitions that came from another schedule which has the same instant.
+UPDATE execution e
+SET schedule_id = d.schedule_id, run_id = %(run_id)s, state = 'pending', reason = NULL, finished_at = NULL,
+    next_attempt_at = e.due_at
+FROM definition d
+WHERE d.schedule_id = %(schedule_id)s AND d.enabled AND d.deleted_at IS NULL
+  AND d.id %% %(shards)s = %(shard)s
+  AND e.definition_id = d.id AND e.origin = 'scheduled' AND e.due_at = ANY(%(instants)s)
+  AND e.schedule_id <> d.schedule_id AND e.attempts = 0
+  AND (e.state = 'pending' OR e.reason = 'rescheduled')
+
 -- name: arm_scheduled
 -- One execution per enabled definition of this shard and instant of the window; what is there stays.
 INSERT INTO execution (definition_id, schedule_id, due_at, origin, state, next_attempt_at, run_id)
@@ -20,6 +38,7 @@ FROM definition d
 WHERE d.schedule_id = %(schedule_id)s AND d.enabled AND d.deleted_at IS NULL
   AND d.id %% %(shards)s = %(shard)s
   AND %(latest)s > d.active_since
+  AND (d.expires_at IS NULL OR %(latest)s <= d.expires_at)
 ON CONFLICT ON CONSTRAINT execution_once DO NOTHING
 
 -- name: arm_once
@@ -54,20 +73,26 @@ RETURNING id
 
 -- name: settle_misfires
 -- Apply each definition's misfire policy to what nobody fired in time: past its grace it is missed; of
--- several late instants only the latest fires, unless the policy is to fire all.
+-- several late instants only the latest fires, unless the policy is to fire all. `later` is 1 where the
+-- latest one belongs to a window after this. What waits in a queue is not late: it waits.
 WITH late AS (
     SELECT e.id, e.due_at, d.misfire, d.misfire_grace,
-           row_number() OVER (PARTITION BY e.definition_id ORDER BY e.due_at DESC) AS age
+           row_number() OVER (PARTITION BY e.definition_id ORDER BY e.due_at DESC) + %(later)s AS age
     FROM execution e JOIN definition d ON d.id = e.definition_id
     WHERE e.schedule_id = %(schedule_id)s AND e.state = 'pending' AND e.attempts = 0
       AND e.origin = 'scheduled' AND e.reason IS NULL
       AND e.definition_id %% %(shards)s = %(shard)s
-      AND e.due_at > %(start)s AND e.due_at <= %(until)s
+      AND e.due_at <= %(until)s
       AND e.due_at < %(now)s - %(threshold)s
+      AND NOT (d.overlap = 'queue' AND EXISTS (
+            SELECT FROM execution o
+            WHERE o.definition_id = e.definition_id AND o.id <> e.id AND o.due_at < e.due_at
+              AND o.state IN ('pending', 'running', 'retrying')))
 ), verdict AS (
     SELECT id, due_at,
            CASE WHEN due_at < %(now)s - misfire_grace THEN 'missed'
-                WHEN misfire IN ('fire_once', 'skip') AND age > 1 THEN 'skipped' END AS state,
+                WHEN misfire IN ('fire_once', 'skip') AND age > 1 AND due_at > %(start)s
+                    THEN 'skipped' END AS state,
            CASE WHEN due_at < %(now)s - misfire_grace THEN 'misfire: older than its grace'
                 ELSE 'misfire: a later instant fired in its place' END AS reason
     FROM late
@@ -89,14 +114,16 @@ WHERE d.id = e.definition_id AND d.deleted_at IS NULL AND (d.enabled OR e.origin
   AND e.run_try < %(run_try)s
 
 -- name: release_dead_claims
--- Take back what was claimed by a process that is gone: the advisory lock it held is gone with it.
+-- Take back what was claimed by a process that is gone: the advisory lock it held is gone with it. Just after
+-- the server started nobody has had the time to take its lock again.
 WITH dead AS (
     SELECT e.id, e.due_at, e.attempts
     FROM execution e
     WHERE e.schedule_id = %(schedule_id)s AND e.state = 'running'
       AND e.definition_id %% %(shards)s = %(shard)s
-      AND CASE WHEN e.claimed_by = %(claimer)s THEN NOT e.id = ANY(%(in_flight)s)
-               ELSE NOT EXISTS (
+      AND CASE WHEN e.claimed_by = %(claimer)s
+               THEN NOT e.id = ANY(%(held)s) AND e.claimed_at < %(now)s
+               ELSE pg_postmaster_start_time() < now() - interval '5 seconds' AND NOT EXISTS (
                    SELECT FROM pg_locks l
                    WHERE l.locktype = 'advisory' AND l.classid = %(lock_class)s AND l.objsubid = 2
                      AND l.objid = e.claimed_by AND l.granted
@@ -114,14 +141,14 @@ FROM dead
 WHERE e.id = dead.id AND e.due_at = dead.due_at
 
 -- name: load_window
--- What a window still has to do. The rows count as this run's from now on.
+-- What a window still has to do, and what an earlier one left behind. The rows count as this run's from now on.
 WITH mine AS (
     SELECT e.id, e.due_at
     FROM execution e
     WHERE e.schedule_id = %(schedule_id)s AND e.state IN ('pending', 'retrying')
       AND e.origin = 'scheduled'
       AND e.definition_id %% %(shards)s = %(shard)s
-      AND e.due_at > %(start)s AND e.due_at <= %(until)s
+      AND (e.due_at > %(start)s OR e.next_attempt_at < %(orphaned_before)s) AND e.due_at <= %(until)s
       AND NOT e.id = ANY(%(known)s)
 )
 UPDATE execution e
@@ -138,7 +165,6 @@ WITH mine AS (
     WHERE e.schedule_id = %(schedule_id)s AND e.state IN ('pending', 'retrying')
       AND e.definition_id %% %(shards)s = %(shard)s
       AND e.next_attempt_at <= %(until)s
-      AND (e.next_attempt_at > %(start)s OR e.next_attempt_at < %(orphaned_before)s)
       AND NOT e.id = ANY(%(known)s)
 )
 UPDATE execution e
@@ -158,11 +184,21 @@ WHERE e.schedule_id = %(schedule_id)s AND e.state IN ('pending', 'retrying')
   AND NOT e.id = ANY(%(known)s)
 RETURNING e.id, e.due_at, e.definition_id, e.origin, e.attempts, e.retries_used, e.next_attempt_at, d.revision
 
+-- name: count_open
+-- How much of a scope has not ended, whoever has it.
+SELECT count(*) AS open FROM execution e
+WHERE e.schedule_id = %(schedule_id)s AND e.state IN ('pending', 'running', 'retrying')
+  AND e.definition_id %% %(shards)s = %(shard)s
+  AND CASE WHEN %(manual)s THEN e.run_id = %(run_id)s AND e.origin = 'manual'
+           WHEN %(once)s THEN e.next_attempt_at > %(start)s AND e.next_attempt_at <= %(until)s
+           ELSE e.origin = 'scheduled' AND e.due_at > %(start)s AND e.due_at <= %(until)s END
+
 -- name: claim
 -- Just before the instant: re-read what changed meanwhile, refuse what must not fire, claim the rest and
 -- open an attempt for each.
 WITH wanted AS (
-    SELECT * FROM unnest(%(ids)s::bigint[], %(dues)s::timestamptz[]) AS w (id, due_at)
+    SELECT * FROM unnest(%(ids)s::bigint[], %(dues)s::timestamptz[], %(attempts)s::integer[])
+        AS w (id, due_at, attempts)
 ), checked AS (
     SELECT e.id, e.due_at, d.revision,
            CASE WHEN d.deleted_at IS NOT NULL THEN 'deleted'
@@ -179,7 +215,8 @@ WITH wanted AS (
                     THEN CASE d.overlap WHEN 'queue' THEN 'wait' ELSE 'overlap' END
                 ELSE 'go' END AS verdict
     FROM wanted w
-    JOIN execution e ON e.id = w.id AND e.due_at = w.due_at
+    -- Other attempts than were expected: somebody else was at it, and this is to be loaded anew.
+    JOIN execution e ON e.id = w.id AND e.due_at = w.due_at AND e.attempts = w.attempts
     JOIN definition d ON d.id = e.definition_id
     WHERE e.state IN ('pending', 'retrying')
     FOR UPDATE OF e SKIP LOCKED
@@ -206,7 +243,8 @@ SELECT c.id, c.verdict, c.revision, k.attempts AS attempt
 FROM checked c LEFT JOIN claimed k ON k.id = c.id AND k.due_at = c.due_at
 
 -- name: record
--- What came of a batch of attempts: the attempts end, their executions move on.
+-- What came of a batch of attempts: the attempts end, their executions move on. A result counts also when
+-- the claim was taken back meanwhile, as long as nobody has begun another attempt.
 WITH result AS (
     SELECT * FROM unnest(
         %(ids)s::bigint[], %(dues)s::timestamptz[], %(numbers)s::integer[], %(attempt_states)s::text[],
@@ -231,7 +269,8 @@ SET state = r.state, reason = r.reason, next_attempt_at = r.next_attempt_at,
                            extract(epoch FROM r.begin_at - e.due_at)::double precision * 1000),
     schedule_id = coalesce(r.lane, e.schedule_id)
 FROM result r
-WHERE e.id = r.id AND e.due_at = r.due_at AND e.state = 'running' AND e.claimed_by = %(claimer)s
+WHERE e.id = r.id AND e.due_at = r.due_at AND e.attempts = r.number
+  AND (e.state = 'running' AND e.claimed_by = %(claimer)s OR e.state = 'retrying' AND e.claimed_by IS NULL)
 
 -- name: next_claimer_id
 -- An identity for this process.

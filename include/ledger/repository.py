@@ -47,6 +47,12 @@ class LedgerRepository:
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
 
+    async def count_live(self, shard: Shard) -> int:
+        return await self._number(queries.count_live, shard.parameters())
+
+    async def adopt_moved(self, shard: Shard, instants: Sequence[datetime]) -> int:
+        return await self._count(queries.adopt_moved, shard.parameters(instants=list(instants)))
+
     async def arm_scheduled(self, shard: Shard, instants: Sequence[datetime]) -> int:
         return await self._count(queries.arm_scheduled, shard.parameters(instants=list(instants)))
 
@@ -68,38 +74,57 @@ class LedgerRepository:
         return await self._count(queries.arm_rerun, parameters)
 
     async def settle_misfires(
-        self, shard: Shard, *, start: datetime, until: datetime, now: datetime, threshold: timedelta
+        self,
+        shard: Shard,
+        *,
+        start: datetime,
+        until: datetime,
+        now: datetime,
+        threshold: timedelta,
+        later: bool = False,
     ) -> int:
-        parameters = shard.parameters(start=start, until=until, now=now, threshold=threshold)
+        parameters = shard.parameters(
+            start=start, until=until, now=now, threshold=threshold, later=int(later)
+        )
         return await self._count(queries.settle_misfires, parameters)
 
     async def reopen(self, shard: Shard, now: datetime) -> int:
         return await self._count(queries.reopen, shard.parameters(now=now))
 
     async def release_dead_claims(
-        self, shard: Shard, *, claimer: int, in_flight: Sequence[int], now: datetime
+        self, shard: Shard, *, claimer: int, held: Sequence[int], now: datetime
     ) -> int:
         parameters = shard.parameters(
-            claimer=claimer, in_flight=list(in_flight), now=now, lock_class=CLAIMER_LOCK_CLASS
+            claimer=claimer, held=list(held), now=now, lock_class=CLAIMER_LOCK_CLASS
         )
         return await self._count(queries.release_dead_claims, parameters)
 
     async def load_window(
-        self, shard: Shard, known: Sequence[int], start: datetime, until: datetime
-    ) -> list[Due]:
-        parameters = shard.parameters(known=list(known), start=start, until=until)
-        return await self._load(queries.load_window, parameters)
-
-    async def load_once(
         self, shard: Shard, known: Sequence[int], start: datetime, until: datetime, orphaned_before: datetime
     ) -> list[Due]:
         parameters = shard.parameters(
             known=list(known), start=start, until=until, orphaned_before=orphaned_before
         )
+        return await self._load(queries.load_window, parameters)
+
+    async def load_once(self, shard: Shard, known: Sequence[int], until: datetime) -> list[Due]:
+        parameters = shard.parameters(known=list(known), until=until)
         return await self._load(queries.load_once, parameters)
 
     async def load_manual(self, shard: Shard, known: Sequence[int]) -> list[Due]:
         return await self._load(queries.load_manual, shard.parameters(known=list(known)))
+
+    async def count_open(
+        self,
+        shard: Shard,
+        *,
+        start: datetime | None = None,
+        until: datetime | None = None,
+        once: bool = False,
+        manual: bool = False,
+    ) -> int:
+        parameters = shard.parameters(start=start, until=until, once=once, manual=manual)
+        return await self._number(queries.count_open, parameters)
 
     async def claim(self, dues: Sequence[Due], *, claimer: int, now: datetime) -> list[Verdict]:
         cursor = await self.connection.execute(
@@ -107,6 +132,7 @@ class LedgerRepository:
             {
                 "ids": [due.id for due in dues],
                 "dues": [due.due_at for due in dues],
+                "attempts": [due.attempts for due in dues],
                 "claimer": claimer,
                 "now": now,
             },
@@ -146,6 +172,11 @@ class LedgerRepository:
         )
         row = await cursor.fetchone()
         return bool(row and row["held"])
+
+    async def _number(self, statement: LiteralString, parameters: dict[str, Any]) -> int:
+        cursor = await self.connection.execute(statement, parameters)
+        row = await cursor.fetchone()
+        return int(next(iter(row.values()))) if row else 0
 
     async def _count(self, statement: LiteralString, parameters: dict[str, Any]) -> int:
         return (await self.connection.execute(statement, parameters)).rowcount

@@ -18,8 +18,11 @@ from include.ledger.repository import LedgerRepository, Shard
 from include.ledger.windows import Window
 from include.settings import get_settings
 
-#: A longer outage is written as this many single instants and one row for the rest.
+#: A longer outage is written as this many single instants and one row for the rest; fewer where so many
+#: definitions hang on the schedule that arming would write more rows than `LISTED_ROWS`.
 LISTED_INSTANTS = 1440
+LISTED_ROWS = 50_000
+LISTED_ALWAYS = 60
 
 #: A due execution that nobody took for this long was left behind by an earlier run.
 ORPHANED_AFTER = timedelta(seconds=10)
@@ -43,6 +46,9 @@ class Scope(Protocol):
     async def load(self, ledger: LedgerRepository, now: datetime, known: Sequence[int]) -> list[Due]:
         """Return what is still to do, but for the executions that are `known`."""
 
+    async def count_open(self, ledger: LedgerRepository) -> int:
+        """Return how much of it has not ended, whoever has it."""
+
 
 class CronScope:
     """A window of a crontab."""
@@ -55,31 +61,44 @@ class CronScope:
         self._instants: tuple[list[datetime], int, datetime | None] | None = None
 
     async def arm(self, ledger: LedgerRepository, now: datetime) -> None:
-        settings = get_settings()
-        listed, older_count, latest_older = await self._list()
+        listed, older_count, latest_older = await self._list(ledger)
         if latest_older:
             await ledger.arm_condensed(
                 self.shard, latest=latest_older, since=self.window.start, count=older_count, now=now
             )
-        if listed:
-            await ledger.arm_scheduled(self.shard, listed)
+        await ledger.adopt_moved(self.shard, listed)
+        await ledger.arm_scheduled(self.shard, listed)
+        threshold = misfire_threshold()
         await ledger.settle_misfires(
             self.shard,
             start=self.window.start,
             until=self.window.end,
             now=now,
-            threshold=timedelta(seconds=settings.misfire_threshold_seconds),
+            threshold=threshold,
+            later=self._has_instant(self.window.end, now - threshold),
         )
 
     async def load(self, ledger: LedgerRepository, now: datetime, known: Sequence[int]) -> list[Due]:
-        return await ledger.load_window(self.shard, known, self.window.start, self.window.end)
+        return await ledger.load_window(
+            self.shard, known, self.window.start, self.window.end, now - ORPHANED_AFTER
+        )
 
-    async def _list(self) -> tuple[list[datetime], int, datetime | None]:
+    async def count_open(self, ledger: LedgerRepository) -> int:
+        return await ledger.count_open(self.shard, start=self.window.start, until=self.window.end)
+
+    def _has_instant(self, after: datetime, until: datetime) -> bool:
+        """Whether the schedule has an instant in `(after, until]`."""
+        latest = self.cron.last_at_or_before(until, not_before=after) if until > after else None
+        return latest is not None and latest > after
+
+    async def _list(self, ledger: LedgerRepository) -> tuple[list[datetime], int, datetime | None]:
         if self._instants is None:
+            live = await ledger.count_live(self.shard)
+            most = max(LISTED_ALWAYS, min(LISTED_INSTANTS, LISTED_ROWS // max(1, live)))
             if self.window.end - self.window.start > LONG_WINDOW:
-                self._instants = await asyncio.to_thread(_list_newest, self.cron, self.window)
+                self._instants = await asyncio.to_thread(_list_newest, self.cron, self.window, most)
             else:
-                self._instants = _list_newest(self.cron, self.window)
+                self._instants = _list_newest(self.cron, self.window, most)
         return self._instants
 
 
@@ -98,13 +117,14 @@ class OnceScope:
             start=_LONG_AGO,
             until=self.window.end,
             now=now,
-            threshold=timedelta(seconds=get_settings().misfire_threshold_seconds),
+            threshold=misfire_threshold(),
         )
 
     async def load(self, ledger: LedgerRepository, now: datetime, known: Sequence[int]) -> list[Due]:
-        return await ledger.load_once(
-            self.shard, known, self.window.start, self.window.end, now - ORPHANED_AFTER
-        )
+        return await ledger.load_once(self.shard, known, self.window.end)
+
+    async def count_open(self, ledger: LedgerRepository) -> int:
+        return await ledger.count_open(self.shard, start=self.window.start, until=self.window.end, once=True)
 
 
 class ManualScope:
@@ -123,15 +143,25 @@ class ManualScope:
     async def load(self, ledger: LedgerRepository, now: datetime, known: Sequence[int]) -> list[Due]:
         return await ledger.load_manual(self.shard, known)
 
+    async def count_open(self, ledger: LedgerRepository) -> int:
+        return await ledger.count_open(self.shard, manual=True)
 
-def _list_newest(cron: CronSchedule, window: Window) -> tuple[list[datetime], int, datetime | None]:
+
+def misfire_threshold() -> timedelta:
+    """What is at most this late is late, not missed: a takeover by another process fires it."""
+    return timedelta(seconds=get_settings().misfire_threshold_seconds)
+
+
+def _list_newest(
+    cron: CronSchedule, window: Window, most: int
+) -> tuple[list[datetime], int, datetime | None]:
     """Return the newest instants of a window, how many older ones there are, and the latest of those."""
-    newest: deque[datetime] = deque(maxlen=LISTED_INSTANTS)
+    newest: deque[datetime] = deque(maxlen=most)
     older, latest_older = 0, None
     for instant in cron.iter_after(window.start):
         if instant > window.end:
             break
-        if len(newest) == LISTED_INSTANTS:
+        if len(newest) == most:
             older, latest_older = older + 1, newest[0]
         newest.append(instant)
     return list(newest), older, latest_older

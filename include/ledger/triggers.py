@@ -15,6 +15,7 @@ from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSuccessEvent
 
 from include.callbacks.caller import CallbackCaller
 from include.cron import CronSchedule
+from include.ledger.batches import until_available
 from include.ledger.engine import Engine
 from include.ledger.firing import WindowRun
 from include.ledger.model import Caller
@@ -78,7 +79,7 @@ class FireTrigger(BaseTrigger):
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        engine = await Engine.current()
+        engine = await until_available(Engine.current)
         run = WindowRun(engine, self.scope(), self.kind, self.caller(engine), self.log.info)
         summary = (await run.run()).as_json()
         self.log.info("summary: %s", json.dumps(summary))

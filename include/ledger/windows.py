@@ -15,7 +15,7 @@ MINUTE = timedelta(minutes=1)
 
 #: A run whose logical date is in the future is not started by Airflow, and the logical date is the start of
 #: the data interval. A dense schedule arms its window before that window starts, so its data intervals are
-#: its windows moved back by this much (ADR 0005). More than any lead, so that a new lead leaves no gap.
+#: its windows moved back by this much (ADR 0005), which is more than any lead.
 DENSE_SHIFT = timedelta(seconds=60)
 
 
@@ -35,12 +35,15 @@ class Planned:
     run_after: datetime
 
 
-def is_dense(cron: CronSchedule, lead: timedelta) -> bool:
-    """Whether a window of this schedule may have to be armed before it starts."""
+def is_dense(cron: CronSchedule) -> bool:
+    """Whether a window of this schedule may have to be armed before it starts.
+
+    Judged by the longest lead there can be, not by the one that is set: a schedule that changed sides with a
+    setting would read its last interval wrongly and lose a minute.
+    """
     if cron.is_interval:
-        return cron.next_after(_EPOCH) - _EPOCH < lead
-    gap = 60 - cron.seconds[-1] + cron.seconds[0]
-    return timedelta(seconds=gap) < lead
+        return cron.next_after(_EPOCH) - _EPOCH < DENSE_SHIFT
+    return 60 - cron.seconds[-1] + cron.seconds[0] < DENSE_SHIFT.total_seconds()
 
 
 def plan_cron(cron: CronSchedule, previous_end: datetime, now: datetime, lead: timedelta) -> Planned:

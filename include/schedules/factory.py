@@ -87,7 +87,7 @@ def build_dag(schedule: Schedule) -> DAG:
         schedule=timetable,
         catchup=False,  # the timetable itself makes one run of all that was missed
         tags=[schedule.kind, schedule.timezone],
-        max_active_runs=64,
+        max_active_runs=256,
         doc_md=DOC.format(
             description=schedule.description,
             expression=schedule.expression,

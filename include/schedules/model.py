@@ -14,6 +14,7 @@ Kind = Literal["callback", "timer", "billing", "maintenance"]
 ONCE = "@once"
 
 DAG_ID_LENGTH = 200
+UNNAMED_ZONE = "Asia/Shanghai"
 
 _DAG_ID_UNSAFE = re.compile(r"[^A-Za-z0-9_.-]+")
 
@@ -42,15 +43,15 @@ class Schedule:
         return self.expression == ONCE
 
 
-def dag_id_for(kind: Kind, expression: str, timezone: str, default_timezone: str) -> str:
+def dag_id_for(kind: Kind, expression: str, timezone: str) -> str:
     """Return the readable, stable id of a schedule's DAG, such as `callback.0_30_9_x_x_x`.
 
-    Fields are joined by `_`, `*` is `x`, a list's comma `.`, a step's slash `-of-`; a zone other than the
-    installation's own is appended.
+    Fields are joined by `_`, `*` is `x`, a list's comma `.`, a step's slash `-of-`. A zone other than
+    `Asia/Shanghai` is appended: that one, not the setting, since a setting can change and an id must not.
     """
     text = expression.replace(" ", "_").replace("*", "x").replace(",", ".").replace("/", "-of-")
     text = text.replace("#", "-nth-").replace("@", "")
-    if timezone != default_timezone:
+    if timezone != UNNAMED_ZONE and expression != ONCE:
         text += "." + timezone.replace("/", "-").replace("+", "plus")
     dag_id = f"{kind}.{_DAG_ID_UNSAFE.sub('_', text)}"
     if len(dag_id) <= DAG_ID_LENGTH:

@@ -23,7 +23,7 @@ ON CONFLICT ON CONSTRAINT schedule_unique DO NOTHING
 
 -- name: refresh_schedules
 -- Set `active`, `active_since` and `shards` from what hangs on each schedule now. A one-shot schedule stays
--- active for `linger` after its last work, so that the next rerun or one-shot finds it armed.
+-- active until `retire_once`, so that the next rerun or one-shot finds it armed.
 WITH load AS (
     SELECT s.id,
            (SELECT count(*) FROM definition d
@@ -34,7 +34,7 @@ WITH load AS (
     WHERE s.id = ANY(%(ids)s)
 ), wanted AS (
     SELECT s.id,
-           l.live > 0 OR (s.expression = '@once' AND l.open) AS active,
+           l.live > 0 OR (s.expression = '@once' AND (s.active OR l.open)) AS active,
            least(64, greatest(s.shards,
                  power(2, ceil(log(2, greatest(1, ceil(l.live / %(per_shard)s::numeric))))))::integer) AS shards
     FROM schedule s JOIN load l USING (id)
@@ -50,7 +50,7 @@ RETURNING s.id
 
 -- name: lock_schedules
 -- Serialise two requests that change what hangs on the same schedules.
-SELECT id FROM schedule WHERE id = ANY(%(ids)s) ORDER BY id FOR UPDATE
+SELECT id FROM schedule WHERE id = ANY(%(ids)s) ORDER BY id FOR NO KEY UPDATE
 
 -- name: unannounced_schedules
 -- What the DAG processor has not been told yet.
@@ -75,6 +75,24 @@ WHERE s.active AND s.expression = '@once'
   AND s.active_since < %(before)s
   AND NOT EXISTS (SELECT FROM execution e
                    WHERE e.schedule_id = s.id AND e.due_at >= %(before)s AND e.finished_at >= %(before)s)
+
+-- name: retire_once
+-- The DAGs of these one-shot schedules leave.
+UPDATE schedule SET active = false, shards = 1, announced = false WHERE id = ANY(%(ids)s) AND active
+
+-- name: find_orphaned_kinds
+-- Kinds with open executions that no run will look after: overdue, and their schedule is not active any more.
+SELECT DISTINCT s.kind
+FROM execution e JOIN schedule s ON s.id = e.schedule_id
+WHERE e.state IN ('pending', 'retrying') AND NOT s.active AND e.next_attempt_at < %(before)s
+
+-- name: rehome_orphans
+-- The one-shot schedule of their kind looks after them from now on.
+UPDATE execution e
+SET schedule_id = %(once_id)s
+FROM schedule s
+WHERE s.id = e.schedule_id AND s.kind = %(kind)s AND NOT s.active
+  AND e.state IN ('pending', 'retrying') AND e.next_attempt_at < %(before)s
 
 -- name: find_schedule
 -- One schedule by its id.

@@ -63,6 +63,17 @@ class ScheduleRepository:
         cursor = await self.connection.execute(queries.idle_once_schedules, {"before": before})
         return [row["id"] for row in await cursor.fetchall()]
 
+    async def retire_once(self, ids: Sequence[int]) -> None:
+        await self.connection.execute(queries.retire_once, {"ids": list(ids)})
+
+    async def find_orphaned_kinds(self, before: datetime) -> list[Kind]:
+        cursor = await self.connection.execute(queries.find_orphaned_kinds, {"before": before})
+        return [row["kind"] for row in await cursor.fetchall()]
+
+    async def rehome_orphans(self, kind: Kind, once_id: int, before: datetime) -> None:
+        parameters = {"kind": kind, "once_id": once_id, "before": before}
+        await self.connection.execute(queries.rehome_orphans, parameters)
+
     async def find_schedule(self, schedule_id: int) -> Schedule | None:
         cursor = await self.connection.execute(queries.find_schedule, {"id": schedule_id})
         row = await cursor.fetchone()

@@ -13,6 +13,9 @@ from include.settings import get_settings
 #: How long a one-shot schedule stays armed after its last work.
 ONCE_LINGER = timedelta(minutes=5)
 
+#: An open execution that is overdue by this much has nobody who looks after it.
+ORPHANED_AFTER = timedelta(minutes=2)
+
 
 class ScheduleService:
     """Use cases on schedules inside the caller's transaction."""
@@ -27,14 +30,14 @@ class ScheduleService:
 
     async def ensure_once(self, kind: Kind) -> int:
         """Return the id of the schedule on which the one-shots of a kind hang."""
-        return await self._ensure(kind, ONCE, self.settings.timezone, "One-shots and reruns")
+        return await self._ensure(kind, ONCE, "UTC", "One-shots and reruns")
 
     async def _ensure(self, kind: Kind, expression: str, zone: str, description: str) -> int:
         return await self.repository.ensure_schedule(
             kind=kind,
             expression=expression,
             timezone=zone,
-            dag_id=dag_id_for(kind, expression, zone, self.settings.timezone),
+            dag_id=dag_id_for(kind, expression, zone),
             description=description,
         )
 
@@ -51,4 +54,15 @@ class ScheduleService:
         """Let the DAG of a one-shot schedule leave when it had nothing to do for a while."""
         idle = await self.repository.idle_once_schedules(now - ONCE_LINGER)
         if idle:
-            await self.changed(idle, now)
+            await self.repository.lock_schedules(idle)
+            # What came in before the lock was there is seen now.
+            still_idle = await self.repository.idle_once_schedules(now - ONCE_LINGER)
+            await self.repository.retire_once(sorted(set(idle) & set(still_idle)))
+
+    async def adopt_orphans(self, now: datetime) -> None:
+        """Give executions that a schedule left open when it became inactive to the one-shot schedule."""
+        before = now - ORPHANED_AFTER
+        for kind in await self.repository.find_orphaned_kinds(before):
+            once_id = await self.ensure_once(kind)
+            await self.repository.rehome_orphans(kind, once_id, before)
+            await self.changed([once_id], now)

@@ -88,7 +88,7 @@ class CrontabTimetable(WindowTimetable):
         super().__init__(lead=lead, since=since, zone=zone)
         self.expression = expression
         self.cron = CronSchedule.from_canonical(expression, zone)
-        self.dense = is_dense(self.cron, self.lead)
+        self.dense = is_dense(self.cron)
         self.description = self.cron.describe()
 
     def plan(self, previous_end: datetime, now: datetime) -> Planned:

@@ -70,7 +70,8 @@ CREATE TABLE definition (
 );
 CREATE UNIQUE INDEX definition_name_unique ON definition (kind, coalesce(project_id, ''), name)
     WHERE deleted_at IS NULL;
-CREATE INDEX definition_live ON definition (schedule_id, id) WHERE enabled AND deleted_at IS NULL AND NOT spent;
+CREATE INDEX definition_live ON definition (schedule_id, id)
+    WHERE enabled AND deleted_at IS NULL AND NOT spent;
 CREATE INDEX definition_schedule ON definition (schedule_id, id) WHERE deleted_at IS NULL;
 
 CREATE TABLE callback_task (
@@ -78,6 +79,7 @@ CREATE TABLE callback_task (
     module        integer NOT NULL,
     type          smallint NOT NULL CONSTRAINT callback_task_type CHECK (type BETWEEN 1 AND 7),
     start_time    text NOT NULL,
+    timezone      text NOT NULL,
     url           text NOT NULL,
     method        text NOT NULL CONSTRAINT callback_task_method
                   CHECK (method IN ('get', 'post', 'rpc', 'put', 'patch', 'delete', 'head')),

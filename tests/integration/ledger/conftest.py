@@ -56,8 +56,11 @@ class RecordingCaller:
         )
         self.revisions.update({row["id"]: row["revision"] for row in await cursor.fetchall()})
 
-    async def prepare(self, due: Due, attempt: int) -> RecordedCall:
+    def prepare(self, due: Due, attempt: int) -> RecordedCall:
         return RecordedCall(self, due, attempt, self.revisions[due.definition_id])
+
+    async def resolve(self, calls: Sequence[Any]) -> None:
+        return None
 
     async def warm(self, calls: Sequence[Any]) -> None:
         return None
@@ -148,6 +151,12 @@ class Ledger:
     def run(self, scope: Scope, *, engine: Engine | None = None, lines: list[str] | None = None) -> WindowRun:
         write = (lines if lines is not None else []).append
         return WindowRun(engine or self.engine, scope, "callback", self.caller, write)
+
+    async def arm(self, scope: Scope) -> None:
+        """Arm as a process would that is gone a moment later."""
+        run = self.run(scope)
+        await run.arm()
+        run._stop()
 
     async def fire(self, scope: Scope, **options: Any) -> Summary:
         async with asyncio.timeout(30):

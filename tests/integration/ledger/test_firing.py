@@ -12,6 +12,8 @@ from include.callbacks.model import TaskFields, TaskKey
 from include.callbacks.service import CallbackService
 from include.kit.clock import system_clock
 from include.ledger.repository import CLAIMER_LOCK_CLASS
+from include.schedules.repository import ScheduleRepository
+from include.schedules.service import ScheduleService
 from tests.integration.ledger.conftest import Ledger, MakeEngine, soon
 
 SECOND = timedelta(seconds=1)
@@ -188,7 +190,7 @@ class TestAfterADeath:
         (task,) = await ledger.add("a")
         end = soon(-2)
         scope = await ledger.cron_scope(task, end - SECOND, end)
-        await ledger.run(scope).arm()
+        await ledger.arm(scope)
         await self.claimed_by(ledger, task, 999_999)
         (row,) = await ledger.rows("SELECT id FROM execution")
         summary = await ledger.fire(scope)
@@ -203,15 +205,16 @@ class TestAfterADeath:
         (task,) = await ledger.add("a")
         end = soon(-2)
         scope = await ledger.cron_scope(task, end - SECOND, end)
-        await ledger.run(scope).arm()
+        await ledger.arm(scope)
         await self.claimed_by(ledger, task, 777_777)
         living = await ledger.database.connect()
         await living.execute("SELECT pg_advisory_lock(%s, %s)", [CLAIMER_LOCK_CLASS, 777_777])
-        summary = await ledger.fire(scope)
-        assert summary.attempts == 0
+        run = asyncio.create_task(ledger.fire(scope))
+        await asyncio.sleep(4)
         assert await ledger.states(task) == [("running", None)]
+        assert not run.done()  # it does not end while something of its window is open
         await living.close()
-        assert (await ledger.fire(scope)).succeeded == 1
+        assert (await run).succeeded == 1
 
     async def test_a_cancelled_run_leaves_its_work_to_the_next(self, ledger: Ledger) -> None:
         (task,) = await ledger.add("a")
@@ -223,6 +226,87 @@ class TestAfterADeath:
         await asyncio.gather(run, return_exceptions=True)
         assert (await ledger.fire(scope)).succeeded == 1
         assert len(ledger.caller.sent) == 1
+
+
+#: As a run leaves an execution that is stopped between two attempts.
+LEFT_BEHIND = (
+    "UPDATE execution SET state = 'retrying', attempts = 1, finished_at = NULL, reason = NULL,"
+    " next_attempt_at = due_at"
+)
+
+
+class TestTwoThatHoldTheSame:
+    async def test_a_retry_over_the_minutes_edge_is_sent_once(self, ledger: Ledger) -> None:
+        """The next minute's run is armed while this one still has the retry in memory."""
+        due_at = system_clock().timestamp() + 1
+        (task,) = await ledger.add("a", type=1, start_time=f"{due_at:.0f}", since=system_clock())
+        ledger.caller.delays[task], ledger.caller.answers[task] = [4], [False, True]
+        until = system_clock() + 3 * SECOND
+        first = asyncio.create_task(ledger.fire(await ledger.once_scope(until)))
+        await asyncio.sleep(3)
+        await asyncio.gather(first, ledger.fire(await ledger.once_scope(until + 6 * SECOND)))
+        assert [sent.attempt for sent in ledger.caller.sent] == [1, 2]
+
+    async def test_a_result_counts_though_the_claim_was_taken_back(
+        self, ledger: Ledger, make_engine: MakeEngine
+    ) -> None:
+        (task,) = await ledger.add("a")
+        ledger.caller.takes[task] = 1.5
+        end = soon()
+        run = asyncio.create_task(ledger.fire(await ledger.cron_scope(task, end - SECOND, end)))
+        await asyncio.sleep((end - system_clock()).total_seconds() + 0.5)
+        await ledger.rows("UPDATE execution SET state = 'retrying', claimed_by = NULL, claimed_at = NULL")
+        await run
+        assert await ledger.states(task) == [("succeeded", None)]
+        assert len(ledger.caller.sent) == 1
+
+    async def test_a_target_that_swallows_connections_makes_no_other_late(self, ledger: Ledger) -> None:
+        (task,) = await ledger.add("a")
+        end = soon(2.5)
+
+        async def hang(calls: object) -> None:
+            await asyncio.sleep(5)
+
+        ledger.caller.warm = hang  # type: ignore[method-assign,assignment]
+        await ledger.fire(await ledger.cron_scope(task, end - SECOND, end))
+        (sent,) = ledger.caller.sent
+        assert sent.at - sent.due_at < 0.5 * SECOND
+
+    async def test_moved_to_another_schedule_with_the_same_instant_fires_there(self, ledger: Ledger) -> None:
+        (task,) = await ledger.add("a")
+        end = soon(3)
+        old = asyncio.create_task(ledger.fire(await ledger.cron_scope(task, end - SECOND, end)))
+        await asyncio.sleep(0.7)
+        await update(ledger, task, start_time="@every 1s")
+        await asyncio.gather(old, ledger.fire(await ledger.cron_scope(task, end - SECOND, end)))
+        assert ledger.caller.times(task) == [end]
+        assert ("succeeded", None) in await ledger.states(task)
+
+    async def test_what_an_earlier_window_left_is_taken_up(self, ledger: Ledger) -> None:
+        (task,) = await ledger.add("a")
+        end = soon()
+        left = end - 60 * SECOND
+        await ledger.arm(await ledger.cron_scope(task, left - SECOND, left))
+        await ledger.rows(LEFT_BEHIND)
+        await ledger.fire(await ledger.cron_scope(task, end - SECOND, end))
+        assert sorted(ledger.caller.times(task)) == [left, end]
+
+    async def test_orphans_of_a_schedule_that_left_go_to_the_one_shots(self, ledger: Ledger) -> None:
+        (task,) = await ledger.add("a")
+        end = soon(-200)
+        await ledger.arm(await ledger.cron_scope(task, end - SECOND, end))
+        await ledger.rows(LEFT_BEHIND)
+        await ledger.rows("UPDATE schedule SET active = false")
+        async with ledger.database.transaction() as connection:
+            await ScheduleService(ScheduleRepository(connection)).adopt_orphans(system_clock())
+        assert (await ledger.fire(await ledger.once_scope(system_clock()))).succeeded == 1
+
+
+async def test_concurrent_requests_on_one_schedule_do_not_deadlock(ledger: Ledger) -> None:
+    first = await ledger.add("first")
+    batches = [ledger.add(*[f"t{batch}-{n}" for n in range(20)]) for batch in range(4)]
+    edits = [update(ledger, first[0], body=str(n)) for n in range(4)]
+    assert all(len(ids) == 20 for ids in (await asyncio.gather(*batches, *edits))[:4] if ids)
 
 
 class TestClearAndTrigger:

@@ -12,6 +12,7 @@ from include.callbacks.model import TaskKey
 from include.callbacks.service import CallbackService
 from include.kit.clock import system_clock
 from include.ledger import scopes
+from include.ledger.repository import LedgerRepository
 from include.ledger.windows import Window
 from include.schedules.repository import ScheduleRepository
 from include.schedules.service import ONCE_LINGER, ScheduleService
@@ -20,6 +21,13 @@ from tests.integration.ledger.conftest import Ledger, soon
 SECOND = timedelta(seconds=1)
 
 
+@pytest.fixture
+def last_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No later window follows that would fire in the place of this one."""
+    monkeypatch.setattr(scopes.CronScope, "_has_instant", lambda self, after, until: False)
+
+
+@pytest.mark.usefixtures("last_window")
 class TestPolicies:
     @pytest.mark.parametrize(
         ("misfire", "states"),
@@ -59,11 +67,41 @@ class TestPolicies:
         assert ledger.caller.times(task) == [end - SECOND, end]
 
 
+async def test_the_planned_run_leaves_firing_to_the_catch_up_run(ledger: Ledger) -> None:
+    """After an outage the run that was planned comes first; a later instant fires in its place."""
+    (task,) = await ledger.add("a", start_time="*/10 * * * * *")
+    end = soon(-60)
+    end = end.replace(second=end.second // 10 * 10)
+    await ledger.fire(await ledger.cron_scope(task, end - 10 * SECOND, end))
+    assert [state for state, _ in await ledger.states(task)] == ["skipped"]
+    now = system_clock()
+    latest = now.replace(second=now.second // 10 * 10, microsecond=0)
+    await ledger.fire(await ledger.cron_scope(task, end, latest))
+    assert ledger.caller.times(task)[-1] == latest
+    assert len(ledger.caller.sent) <= 3  # the latest missed one, and what is only late
+
+
+async def test_waiting_in_a_queue_is_no_misfire(ledger: Ledger) -> None:
+    (task,) = await ledger.add("a", overlap="queue")
+    end = soon(-17)
+    scope = await ledger.cron_scope(task, end - 2 * SECOND, end)
+    await ledger.rows(
+        "INSERT INTO execution"
+        " (definition_id, schedule_id, due_at, origin, state, next_attempt_at, claimed_by) VALUES (%s, %s, %s, 'scheduled', 'running', %s, 1)",
+        *(task, scope.shard.schedule_id, end - 50 * SECOND, end - 50 * SECOND),
+    )
+    async with ledger.database.transaction() as connection:
+        await scope.arm(LedgerRepository(connection), system_clock())
+    assert [state for state, _ in await ledger.states(task)] == ["running", "pending", "pending"]
+
+
+@pytest.mark.usefixtures("last_window")
 class TestLongOutage:
     async def test_older_instants_are_one_row_with_their_number(
         self, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(scopes, "LISTED_INSTANTS", 3)
+        monkeypatch.setattr(scopes, "LISTED_ALWAYS", 3)
         (task,) = await ledger.add("a")
         end = soon(-20)
         summary = await ledger.fire(await ledger.cron_scope(task, end - 7200 * SECOND, end))

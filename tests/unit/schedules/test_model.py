@@ -26,7 +26,7 @@ HOME = "Asia/Shanghai"
     ],
 )
 def test_dag_id(expression: str, zone: str, dag_id: str) -> None:
-    assert dag_id_for("callback", expression, zone, HOME) == dag_id
+    assert dag_id_for("callback", expression, zone) == dag_id
     assert re.fullmatch(r"[A-Za-z0-9_.-]{1,250}", dag_id)
 
 
@@ -36,7 +36,7 @@ def test_different_expressions_have_different_ids() -> None:
         *("0 0 0 LW * *", "0 0 0 * * 1L", "0 0 0 * * 1#1", "0 0 0 1 * 1", "0 0 0 1,1 * *", "@every 1h"),
     ]
     expressions = {parse_seconds_first(text, zone=HOME).expression for text in texts}
-    assert len({dag_id_for("callback", text, HOME, HOME) for text in expressions}) == len(expressions)
+    assert len({dag_id_for("callback", text, HOME) for text in expressions}) == len(expressions)
 
 
 def test_an_id_that_would_be_too_long_is_cut_and_stays_distinct() -> None:
@@ -45,6 +45,6 @@ def test_an_id_that_would_be_too_long_is_cut_and_stays_distinct() -> None:
     days = ",".join(str(day) for day in range(1, 31, 4))
     long = f"{minutes} {minutes} {hours} {days} * 1,3,5"
     other = f"{minutes} {minutes} {hours} {days} * 1,3"
-    ids = {dag_id_for("callback", text, HOME, HOME) for text in (long, other)}
+    ids = {dag_id_for("callback", text, HOME) for text in (long, other)}
     assert len(ids) == 2
     assert all(len(dag_id) <= 200 for dag_id in ids)
