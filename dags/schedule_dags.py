@@ -1,4 +1,4 @@
-"""Every active schedule becomes an Airflow DAG: one for each distinct crontab and time zone in use, one for one-shots.
+"""Every active schedule becomes an Airflow DAG: one for each crontab and time zone in use, one for one-shots.
 
 The schedules are rows of the database `carillon`; `include/schedules/factory.py` turns them into DAGs.
 """

@@ -100,6 +100,8 @@ def _airflow(home: Home, settings: Settings, postgres: LocalPostgres) -> dict[st
         "AIRFLOW__API__BASE_URL": base_url,
         "AIRFLOW__API__SECRET_KEY": secrets.api_secret_key,
         "AIRFLOW__API_AUTH__JWT_SECRET": secrets.jwt_secret,
+        "AIRFLOW__LOGGING__JSON_LOGS": str(settings.log_format == "json"),
+        "AIRFLOW__LOGGING__LOGGING_LEVEL": settings.log_level.upper(),
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home.airflow / "logs"),
         "AIRFLOW__LOGGING__DAG_PROCESSOR_CHILD_PROCESS_LOG_DIRECTORY": str(
             home.airflow / "logs" / "dag_processor"

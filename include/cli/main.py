@@ -33,7 +33,7 @@ COMMANDS: dict[str, Entry] = {
     "up": Entry("include.cli.up:up", "Set everything up and run it; Ctrl-C ends it."),
     "status": Entry("include.cli.status:status", "Show the running instance and its processes."),
     "demo": Entry(
-        "include.cli.demo:demo", "Create definitions through all five REST APIs and show them run."
+        "include.cli.demo:demo", "Create callbacks of several kinds through the REST API and show them run."
     ),
     "token": Entry("include.cli.token:app", "Make, list and revoke API tokens."),
     "schedule": Entry("include.cli.schedule:app", "Ask when schedules run next."),

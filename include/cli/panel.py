@@ -13,11 +13,7 @@ from include.cli.instance import Instance
 from include.cli.progress import stdout
 
 APIS = {
-    "billing scheduler": "/api/v1/scheduler",
-    "device schedule": "/v3/schedule",
-    "maintenance": "/mixtimer/api",
     "crontab callbacks": "/crontab",
-    "IoT batch tasks": "/v5/iot",
     "Carillon's own": "/carillon/v1",
 }
 
@@ -52,6 +48,7 @@ def rows(instance: Instance, environment: Mapping[str, str]) -> list[tuple[str, 
         ("API document", f"{instance.url}/carillon/v1/docs"),
         ("database", instance.database_url),
         ("state and logs", instance.home),
+        ("try it", "./carillon demo"),
         *_egress(environment.get("CARILLON_EGRESS_ALLOW", "")),
     ]
 

@@ -44,7 +44,9 @@ def test_two_schedulers_and_two_triggerers() -> None:
 
 @pytest.mark.parametrize("name", [*AIRFLOW_COMMANDS, "worker", "migrate"])
 def test_airflow_settings_come_from_the_shared_file(name: str) -> None:
-    assert SERVICES[name]["env_file"] == "include/airflow.env"
+    shared, own = SERVICES[name]["env_file"]
+    assert shared == {"path": "include/airflow.env"}
+    assert own == {"path": "carillon.env", "required": False}
 
 
 def test_compose_overrides_no_shared_setting() -> None:

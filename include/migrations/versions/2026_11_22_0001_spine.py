@@ -5,6 +5,8 @@ Revision ID: 0001
 
 from __future__ import annotations
 
+from typing import Any
+
 from alembic import op
 
 revision = "0001"
@@ -183,7 +185,7 @@ SELECT ensure_ledger_partitions(now() - interval '1 month', now() + interval '3 
 
 def upgrade() -> None:
     # The driver's own connection: SQLAlchemy would take the % of format() for a parameter.
-    connection = op.get_bind().connection.driver_connection
+    connection: Any = op.get_bind().connection.driver_connection
     for script in (TOKENS, SCHEDULES, LEDGER):
         connection.execute(script)
 

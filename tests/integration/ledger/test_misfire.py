@@ -85,11 +85,12 @@ async def test_waiting_in_a_queue_is_no_misfire(ledger: Ledger) -> None:
     (task,) = await ledger.add("a", overlap="queue")
     end = soon(-17)
     scope = await ledger.cron_scope(task, end - 2 * SECOND, end)
-    await ledger.rows(
-        "INSERT INTO execution"
-        " (definition_id, schedule_id, due_at, origin, state, next_attempt_at, claimed_by) VALUES (%s, %s, %s, 'scheduled', 'running', %s, 1)",
-        *(task, scope.shard.schedule_id, end - 50 * SECOND, end - 50 * SECOND),
-    )
+    statement = """
+        INSERT INTO execution (definition_id, schedule_id, due_at, next_attempt_at, origin, state, claimed_by)
+        VALUES (%s, %s, %s, %s, 'scheduled', 'running', 1)
+    """
+    earlier = end - 50 * SECOND
+    await ledger.rows(statement, task, scope.shard.schedule_id, earlier, earlier)
     async with ledger.database.transaction() as connection:
         await scope.arm(LedgerRepository(connection), system_clock())
     assert [state for state, _ in await ledger.states(task)] == ["running", "pending", "pending"]

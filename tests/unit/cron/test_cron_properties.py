@@ -47,7 +47,7 @@ def fields() -> st.SearchStrategy[str]:
 
 
 zones = st.sampled_from(ZONES)
-moments = st.datetimes(datetime(2020, 1, 1), datetime(2035, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
+moments = st.datetimes(datetime(2020, 1, 1), datetime(2035, 1, 1), timezones=st.just(UTC))
 
 
 def schedule_of(text: str, zone: str) -> CronSchedule:

@@ -155,7 +155,7 @@ class TestEnds:
 
     @pytest.mark.parametrize("text", ["@daily", "@every 1h"])
     def test_an_instant_needs_a_zone(self, text):
-        naive = datetime(2026, 1, 1)  # noqa: DTZ001
+        naive = datetime(2026, 1, 1)
         with pytest.raises(ValueError, match="an instant needs a time zone"):
             every(text).next_after(naive)
 
