@@ -21,6 +21,9 @@ queries = load_queries(__file__)
 
 ZONE = ZoneInfo("Asia/Shanghai")
 MOST_A_REQUEST = 1000
+
+#: Longer than one parse of the factory takes, so that none is under way unseen.
+QUIET_SECONDS = 15.0
 _names = itertools.count(1)
 
 
@@ -73,6 +76,21 @@ class Definitions:
                     return time.time()
                 await asyncio.sleep(poll)
         raise RuntimeError(f"not all of {len(dag_ids)} schedules were live after {timeout:g} s")
+
+    async def wait_settled(self, since: float, timeout: float = 120.0) -> None:
+        """Return when the factory was parsed after `since`, and was left alone for a while after that.
+
+        A change asks for a parse; what is measured next must not queue behind it.
+        """
+        deadline = time.monotonic() + timeout
+        with self.airflow() as connection:
+            while time.monotonic() < deadline:
+                row = connection.execute(queries.last_parse, {}).fetchone()
+                parsed = row[0] if row and row[0] else 0.0
+                if parsed > since and time.time() > parsed + QUIET_SECONDS:
+                    return
+                await asyncio.sleep(0.5)
+        raise RuntimeError(f"the DAG processor was not done after {timeout:g} s")
 
     def dag_ids(self, ids: Sequence[int]) -> list[str]:
         """Return the DAGs of these tasks."""

@@ -33,7 +33,10 @@ class Round:
 
 @dataclass(frozen=True)
 class Result:
-    """A contender's rounds on one subject; each figure of time is the median of the rounds."""
+    """A contender's rounds on one subject; each figure of time is the median of the rounds.
+
+    Of an even number it is the worse of the middle two: a mean of a good and a bad round never happened.
+    """
 
     subject: str
     contender: str
@@ -58,12 +61,19 @@ class Result:
 
     def median(self, name: str) -> float:
         """Return the median of a figure over the rounds."""
-        return float(statistics.median(getattr(one, name) for one in self.rounds))
+        return float(statistics.median_high(getattr(one, name) for one in self.rounds))
 
-    def spread(self, name: str) -> tuple[float, float]:
-        """Return the least and the greatest of a figure over the rounds."""
-        values = [getattr(one, name) for one in self.rounds]
-        return min(values), max(values)
+    @property
+    def has_p99(self) -> bool:
+        """Whether a round has enough calls for one in a hundred of them to mean something."""
+        return self.expected >= 100
+
+    def ratio(self, floor: Result | None) -> float | None:
+        """Return p99 against a floor's; None where a call is missing, since what was dropped is not late."""
+        complete = floor is not None and self.came == self.expected and floor.came == floor.expected
+        if floor is None or not complete or not self.has_p99:
+            return None
+        return self.median("p99") / floor.median("p99")
 
     def as_json(self) -> dict[str, Any]:
         return {

@@ -88,14 +88,27 @@ async def _ready(process: subprocess.Popen[bytes], home: Path) -> Instance:
     return read_instance(home / "home")
 
 
-def cpu_seconds(pid: int) -> dict[int, float]:
-    """Return the CPU time of a process and all below it, by process id."""
-    found = {}
+def cpu_seconds(instance: Instance) -> dict[str, float]:
+    """Return the CPU time so far of each of an instance's processes by name, with all below it."""
+    return {
+        name: sum(_seconds(process) for process in _family(pid)) for name, pid in instance.processes.items()
+    }
+
+
+def count_processes(instance: Instance) -> int:
+    """Return how many processes an instance has."""
+    return len(_family(instance.pid))
+
+
+def _family(pid: int) -> list[psutil.Process]:
     parent = psutil.Process(pid)
-    for process in (parent, *parent.children(recursive=True)):
-        try:
-            times = process.cpu_times()
-        except psutil.NoSuchProcess:
-            continue
-        found[process.pid] = times.user + times.system
-    return found
+    return [parent, *parent.children(recursive=True)]
+
+
+def _seconds(process: psutil.Process) -> float:
+    """Return the CPU time of a process and of those of its children that have ended (parses, for one)."""
+    try:
+        times = process.cpu_times()
+    except psutil.NoSuchProcess:
+        return 0.0
+    return float(times.user + times.system + times.children_user + times.children_system)

@@ -6,6 +6,10 @@ SELECT count(*) FROM dag WHERE dag_id = ANY(%(dag_ids)s) AND next_dagrun_create_
 -- The DAGs of these definitions.
 SELECT DISTINCT s.dag_id FROM definition d JOIN schedule s ON s.id = d.schedule_id WHERE d.id = ANY(%(ids)s)
 
+-- name: last_parse
+-- When the factory's DAGs were parsed last.
+SELECT extract(epoch FROM max(last_parsed_time))::double precision FROM dag WHERE dag_id LIKE 'callback.%%'
+
 -- name: transactions
 -- Transactions ended since the server began, by database.
 SELECT datname, xact_commit + xact_rollback FROM pg_stat_database WHERE datname IN ('carillon', 'airflow')

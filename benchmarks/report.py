@@ -40,7 +40,7 @@ def show(results: Sequence[Result], document: dict[str, Any], file: Path) -> Non
 def lateness_table(results: Sequence[Result], rounds: int) -> Table:
     """Return the table of latenesses, ratios against the floor of the same subject."""
     table = Table(
-        title=f"Arrival after the due second, ms; medians of {rounds} rounds, of p99 also least and greatest",
+        title=f"Arrival after the due second, ms: medians of {rounds} rounds; by round: p99, or the one call",
         title_justify="left",
     )
     for column in (
@@ -51,7 +51,7 @@ def lateness_table(results: Sequence[Result], rounds: int) -> Table:
         "twice",
         "p50",
         "p99",
-        "p99 range",
+        "by round",
         "max",
         "× bare",
     ):
@@ -68,7 +68,7 @@ def lateness_table(results: Sequence[Result], rounds: int) -> Table:
 
 def row(one: Result, floor: Result | None, *, first: bool) -> list[str]:
     """Return the cells of one contender."""
-    least, most = one.spread("p99")
+    ratio = one.ratio(floor)
     return [
         one.subject if first else "",
         one.contender,
@@ -76,10 +76,10 @@ def row(one: Result, floor: Result | None, *, first: bool) -> list[str]:
         str(one.early),
         str(one.twice),
         f"{one.median('p50'):,.1f}",
-        f"{one.median('p99'):,.1f}",
-        f"{least:,.1f} – {most:,.1f}",
+        f"{one.median('p99'):,.1f}" if one.has_p99 else "",
+        " / ".join(f"{each.p99:,.1f}" for each in one.rounds),
         f"{one.median('most'):,.1f}",
-        "" if floor is None else f"{one.median('p99') / floor.median('p99'):.2f}",
+        "" if ratio is None else f"{ratio:.2f}",
     ]
 
 
@@ -97,7 +97,16 @@ def live_table(rows: Sequence[dict[str, Any]]) -> Table:
 def idle_table(rows: Sequence[dict[str, Any]]) -> Table:
     """Return the table of what an instance with nothing due spends."""
     table = Table(title="Nothing due: the whole instance, Airflow and Postgres included")
-    for column in ("schedules", "seconds", "CPU s", "processes", "carillon tx/s", "airflow tx/s"):
+    columns = (
+        "schedules",
+        "seconds",
+        "CPU s",
+        "processes",
+        "carillon tx/s",
+        "airflow tx/s",
+        "CPU s by process",
+    )
+    for column in columns:
         table.add_column(column, justify="right")
     for one in rows:
         spent = one["transactions_per_second"]
@@ -108,5 +117,6 @@ def idle_table(rows: Sequence[dict[str, Any]]) -> Table:
             str(one["processes"]),
             str(spent["carillon"]),
             str(spent["airflow"]),
+            ", ".join(f"{name} {seconds}" for name, seconds in one["cpu_by_process"].items()),
         )
     return table

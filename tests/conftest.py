@@ -106,7 +106,10 @@ def parse_requests(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     asked: list[str] = []
     prompt = LastParse(datetime(2999, 1, 1, tzinfo=UTC), timedelta(0))
     monkeypatch.setattr(airflow_adapter, "last_parse", lambda: prompt)
-    monkeypatch.setattr(airflow_adapter, "request_parse", lambda: asked.append(airflow_adapter.FACTORY_FILE))
+    monkeypatch.setattr(airflow_adapter, "request_parse", lambda: asked.append(airflow_adapter.RECENT_FILE))
+    monkeypatch.setattr(
+        airflow_adapter, "request_full_parse", lambda: asked.append(airflow_adapter.FACTORY_FILE)
+    )
     return asked
 
 

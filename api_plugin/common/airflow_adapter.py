@@ -10,35 +10,36 @@ from typing import Any
 
 from api_plugin.common.parse_watch import LastParse
 
-#: Where the factory lies: the default bundle (`[dag_processor] dag_bundle_config_list`) and the file in it.
+#: Where the DAGs lie: the default bundle (`[dag_processor] dag_bundle_config_list`) and the files in it.
 BUNDLE_NAME = "dags-folder"
+RECENT_FILE = "recent_schedule_dags.py"
 FACTORY_FILE = "schedule_dags.py"
 
 COMPONENTS = ("metadatabase", "scheduler", "triggerer", "dag_processor")
 
 
-def request_parse() -> None:
-    """Ask the DAG processor to parse the factory before anything else; one request at a time is enough."""
+def request_parse(file: str = RECENT_FILE) -> None:
+    """Ask the DAG processor to parse a file before anything else; one request at a time is enough."""
     from airflow.models.dagbag import DagPriorityParsingRequest
     from airflow.utils.session import create_session
     from sqlalchemy.exc import IntegrityError
 
     try:
         with create_session(scoped=False) as session:
-            session.add(DagPriorityParsingRequest(BUNDLE_NAME, FACTORY_FILE))
+            session.add(DagPriorityParsingRequest(BUNDLE_NAME, file))
     except IntegrityError:
         return  # asked already, and not looked at yet: that parse will see what we wrote
 
 
-def last_parse() -> LastParse | None:
-    """Return the latest full parse of the factory, None where it has never shown a DAG."""
+def last_parse(file: str = RECENT_FILE) -> LastParse | None:
+    """Return the latest full parse of a file, None where it shows no DAG."""
     from airflow.models.dag import DagModel
     from airflow.utils.session import create_session
     from sqlalchemy import select
 
     statement = (
         select(DagModel.last_parsed_time, DagModel.last_parse_duration)
-        .where(DagModel.bundle_name == BUNDLE_NAME, DagModel.relative_fileloc == FACTORY_FILE)
+        .where(DagModel.bundle_name == BUNDLE_NAME, DagModel.relative_fileloc == file)
         .where(DagModel.last_parsed_time.is_not(None))
         .order_by(DagModel.last_parsed_time.desc())
         .limit(1)
@@ -49,6 +50,11 @@ def last_parse() -> LastParse | None:
         return None
     took = timedelta(seconds=row[1] or 0)
     return LastParse(row[0] - took, took)
+
+
+def request_full_parse() -> None:
+    """Ask for the file of all schedules, from which a DAG that left is missed."""
+    request_parse(FACTORY_FILE)
 
 
 def airflow_health() -> dict[str, str]:

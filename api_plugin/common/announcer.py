@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 
 ANNOUNCE_SECONDS = 0.5
 RETIRE_SECONDS = 30.0
+#: A DAG that leaves is in no hurry, and to miss it all of them must be parsed.
+LEAVING_SECONDS = 20.0
 PARTITION_SECONDS = 86_400.0
 #: After a failure a duty is tried again this much later.
 RETRY_SECONDS = 2.0
@@ -57,6 +59,7 @@ class Announcer:
 
     :param ask: asks Airflow for a parse; blocking
     :param last_parse: returns what Airflow parsed last; blocking
+    :param ask_all: asks for a parse of all schedules, which shows those that left; blocking
     """
 
     def __init__(
@@ -64,23 +67,27 @@ class Announcer:
         database: Database,
         ask: Callable[[], None],
         last_parse: Callable[[], LastParse | None],
+        ask_all: Callable[[], None] = lambda: None,
         *,
         clock: Clock = system_clock,
     ) -> None:
         self.database = database
         self.ask = ask
         self.last_parse = last_parse
+        self.ask_all = ask_all
+        self.some_left = False
         self.watch = ParseWatch()
         self.clock = clock
         self.announcing = Duty(self.announce, ANNOUNCE_SECONDS)
         self.duties = [
             Duty(self.ensure_partitions, PARTITION_SECONDS),
             Duty(self.retire, RETIRE_SECONDS),
+            Duty(self.announce_leaving, LEAVING_SECONDS),
             self.announcing,
         ]
 
     async def announce(self) -> None:
-        """Ask for a parse if a schedule came, went or changed, and again until there was one."""
+        """Ask for a parse if a schedule came or changed, and again until there was one."""
         if await self._announce_changes():
             self.watch.changed(self.clock())
         elif self.watch.changed_at is not None:
@@ -91,16 +98,25 @@ class Announcer:
     async def _announce_changes(self) -> bool:
         async with self.database.transaction() as connection:
             repository = ScheduleRepository(connection)
-            ids = await repository.unannounced_schedules()
-            if not ids:
+            unannounced = await repository.unannounced_schedules()
+            if not unannounced:
                 return False
+            ids = sorted(unannounced)
             # Marked first: that locks the rows, so whoever changes one from here on waits, and marks it anew.
             await repository.lock_schedules(ids)
             await repository.mark_announced(ids)
-            async with asyncio.timeout(PARSE_REQUEST_SECONDS):
-                await asyncio.to_thread(self.ask)
-        log.info("asked for a parse: %d schedules changed", len(ids))
-        return True
+            if any(unannounced.values()):
+                async with asyncio.timeout(PARSE_REQUEST_SECONDS):
+                    await asyncio.to_thread(self.ask)
+        self.some_left |= not all(unannounced.values())
+        log.info("%d schedules changed", len(ids))
+        return any(unannounced.values())
+
+    async def announce_leaving(self) -> None:
+        """Ask for a parse of everything where a schedule left since the last time."""
+        if self.some_left:
+            await asyncio.to_thread(self.ask_all)
+            self.some_left = False
 
     async def retire(self) -> None:
         """Let one-shot schedules go that have had nothing to do for a while."""
@@ -157,7 +173,12 @@ class Announcer:
 @asynccontextmanager
 async def announcing(database: Database) -> AsyncIterator[None]:
     """Run the announcer beside an app."""
-    announcer = Announcer(database, airflow_adapter.request_parse, airflow_adapter.last_parse)
+    announcer = Announcer(
+        database,
+        airflow_adapter.request_parse,
+        airflow_adapter.last_parse,
+        airflow_adapter.request_full_parse,
+    )
     task = asyncio.create_task(announcer.run(), name="carillon-announcer")
     try:
         yield

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,10 @@ from include.settings import get_settings
 log = logging.getLogger(__name__)
 queries = load_queries(__file__)
 
+#: How long a new schedule stays in the file of recent ones: longer than the DAG processor may take to come
+#: round to the file of all (`min_file_process_interval`, 300 s).
+RECENT = timedelta(minutes=10)
+
 CONNECT_SECONDS = 5
 STATEMENT_MS = 10_000
 
@@ -43,10 +47,13 @@ Fires every enabled {kind} definition of this schedule at its instant. Each run 
 """
 
 
-def build_dags() -> dict[str, DAG]:
-    """Return the DAGs of all active schedules by id; where Airflow asks for some, those."""
+def build_dags(*, recent: timedelta | None = None) -> dict[str, DAG]:
+    """Return the DAGs of all active schedules by id; where Airflow asks for some, those.
+
+    :param recent: only of schedules that came or changed within this time (ADR 0011)
+    """
     dags: dict[str, DAG] = {}
-    for schedule in load_schedules(requested_dag_ids()):
+    for schedule in load_schedules(requested_dag_ids(), recent):
         try:
             dags[schedule.dag_id] = build_dag(schedule)
         except Exception:  # one unusable row must not take the others with it
@@ -54,25 +61,27 @@ def build_dags() -> dict[str, DAG]:
     return dags
 
 
-def load_schedules(dag_ids: Collection[str] | None = None) -> list[Schedule]:
+def load_schedules(dag_ids: Collection[str] | None = None, recent: timedelta | None = None) -> list[Schedule]:
     """Return the active schedules, or those of these DAGs; the last good ones when the database is away."""
     snapshot = get_settings().home / "schedules.json"
     try:
-        schedules = _query(dag_ids)
+        schedules = _query(dag_ids, recent)
     except (psycopg.OperationalError, DatabaseUnavailableError) as error:
+        if recent is not None:
+            return []  # the other file has them all
         log.warning("the database is away, using the last good schedules: %s", error)
         return [s for s in read_snapshot(snapshot) if dag_ids is None or s.dag_id in dag_ids]
-    if dag_ids is None:
+    if dag_ids is None and recent is None:
         write_snapshot(Path(snapshot), schedules)
     return schedules
 
 
-def _query(dag_ids: Collection[str] | None) -> list[Schedule]:
+def _query(dag_ids: Collection[str] | None, recent: timedelta | None) -> list[Schedule]:
     options = f"-c statement_timeout={STATEMENT_MS} -c timezone=UTC"
     with psycopg.connect(
         database_url(), connect_timeout=CONNECT_SECONDS, options=options, row_factory=dict_row
     ) as connection:
-        parameters = {"dag_ids": None if dag_ids is None else list(dag_ids)}
+        parameters = {"dag_ids": None if dag_ids is None else list(dag_ids), "recent": recent}
         rows = connection.execute(queries.active_schedules, parameters).fetchall()
     return [Schedule(**row) for row in rows]
 

@@ -1,9 +1,11 @@
 -- name: active_schedules
--- What the DAG factory builds, in an order that never changes: all active ones, or those of these ids, which a
--- run under way may still need after the schedule has left.
+-- What the DAG factory builds, in an order that never changes: all active ones, those of them that changed
+-- within `recent`, or those of these ids, which a run under way may still need after the schedule has left.
 SELECT id, kind, expression, timezone, dag_id, description, active, active_since, shards
 FROM schedule
-WHERE CASE WHEN %(dag_ids)s::text[] IS NULL THEN active ELSE dag_id = ANY(%(dag_ids)s) END
+WHERE CASE WHEN %(dag_ids)s::text[] IS NULL
+           THEN active AND (%(recent)s::interval IS NULL OR changed_at > now() - %(recent)s::interval)
+           ELSE dag_id = ANY(%(dag_ids)s) END
 ORDER BY dag_id
 
 -- name: find_same_schedule
@@ -43,7 +45,7 @@ UPDATE schedule s
 SET active = w.active,
     active_since = CASE WHEN w.active AND NOT s.active THEN %(now)s ELSE s.active_since END,
     shards = CASE WHEN w.active THEN w.shards ELSE 1 END,
-    announced = false
+    announced = false, changed_at = %(now)s
 FROM wanted w
 WHERE w.id = s.id AND (s.active, s.shards) IS DISTINCT FROM (w.active, CASE WHEN w.active THEN w.shards ELSE 1 END)
 RETURNING s.id
@@ -54,7 +56,7 @@ SELECT id FROM schedule WHERE id = ANY(%(ids)s) ORDER BY id FOR NO KEY UPDATE
 
 -- name: unannounced_schedules
 -- What the DAG processor has not been told yet.
-SELECT id FROM schedule WHERE NOT announced ORDER BY id
+SELECT id, active FROM schedule WHERE NOT announced ORDER BY id
 
 -- name: mark_announced
 -- The DAG processor has been asked to look at these.
@@ -78,7 +80,7 @@ WHERE s.active AND s.expression = '@once'
 
 -- name: retire_once
 -- The DAGs of these one-shot schedules leave.
-UPDATE schedule SET active = false, shards = 1, announced = false WHERE id = ANY(%(ids)s) AND active
+UPDATE schedule SET active = false, shards = 1, announced = false, changed_at = now() WHERE id = ANY(%(ids)s) AND active
 
 -- name: find_orphaned_kinds
 -- Kinds with open executions that no run will look after: overdue, and their schedule is not active any more.

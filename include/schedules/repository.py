@@ -52,9 +52,10 @@ class ScheduleRepository:
     async def notify_schedules(self, ids: Sequence[int]) -> None:
         await self.connection.execute(queries.notify_schedules, {"ids": list(ids)})
 
-    async def unannounced_schedules(self) -> list[int]:
+    async def unannounced_schedules(self) -> dict[int, bool]:
+        """Return the ids of what Airflow was not told yet, and whether each is active."""
         cursor = await self.connection.execute(queries.unannounced_schedules)
-        return [row["id"] for row in await cursor.fetchall()]
+        return {row["id"]: row["active"] for row in await cursor.fetchall()}
 
     async def mark_announced(self, ids: Sequence[int]) -> None:
         await self.connection.execute(queries.mark_announced, {"ids": list(ids)})

@@ -46,9 +46,9 @@ def add(connection: psycopg.Connection, expression: str, *, active: bool = True,
     return dag_id
 
 
-def parse() -> dict[str, DAG]:
+def parse(file: str = "schedule_dags.py") -> dict[str, DAG]:
     """Run the DAG file as Airflow does and return its DAGs in their order."""
-    found: dict[str, Any] = runpy.run_path(str(ROOT / "dags" / "schedule_dags.py"))
+    found: dict[str, Any] = runpy.run_path(str(ROOT / "dags" / file))
     return {name: value for name, value in found.items() if isinstance(value, DAG)}
 
 
@@ -59,6 +59,13 @@ def test_every_active_schedule_is_a_dag_in_a_stable_order(connection: psycopg.Co
     dags = parse()
     assert list(dags) == sorted([*ids, once])
     assert [dag.dag_id for dag in dags.values()] == list(dags)
+
+
+def test_recent_schedules_are_in_a_file_of_their_own_too(connection: psycopg.Connection) -> None:
+    old, new = add(connection, "0 30 9 * * *"), add(connection, "0 30 10 * * *")
+    connection.execute("UPDATE schedule SET changed_at = now() - interval '1 day' WHERE dag_id = %s", [old])
+    assert list(parse("recent_schedule_dags.py")) == [new]
+    assert list(parse()) == sorted([new, old])
 
 
 def test_what_an_operator_sees(connection: psycopg.Connection) -> None:

@@ -41,11 +41,13 @@ CREATE TABLE schedule (
     shards       integer NOT NULL DEFAULT 1 CONSTRAINT schedule_shards CHECK (shards BETWEEN 1 AND 64),
     -- false while the DAG processor has not been asked to look at the latest change
     announced    boolean NOT NULL DEFAULT true,
+    changed_at   timestamptz NOT NULL DEFAULT now(),     -- came, went, or got more shards
     created_at   timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT schedule_unique UNIQUE (kind, expression, timezone),
     CONSTRAINT schedule_active_since CHECK (NOT active OR active_since IS NOT NULL)
 );
 CREATE INDEX schedule_unannounced ON schedule (id) WHERE NOT announced;
+CREATE INDEX schedule_changed ON schedule (changed_at);
 
 CREATE TABLE definition (
     id            bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -38,7 +38,11 @@ def requests(make) -> list[tuple[str, str]]:
 def test_a_parse_is_asked_for_once_however_often_one_asks(metadata_session):
     airflow_adapter.request_parse()
     airflow_adapter.request_parse()
-    assert requests(metadata_session) == [("dags-folder", "schedule_dags.py")]
+    airflow_adapter.request_full_parse()
+    assert sorted(requests(metadata_session)) == [
+        ("dags-folder", "recent_schedule_dags.py"),
+        ("dags-folder", "schedule_dags.py"),
+    ]
 
 
 def test_it_is_asked_for_again_when_the_request_was_taken(metadata_session):

@@ -106,6 +106,17 @@ async def test_a_request_that_was_lost_is_made_again_until_a_parse_was_seen(data
     assert (airflow.asked, duty.watch.changed_at) == (3, None)
 
 
+async def test_what_left_is_announced_by_a_parse_of_everything(database, connection, airflow):
+    everything: list[str] = []
+    duty = Announcer(database, airflow, airflow.last_parse, lambda: everything.append("all"))
+    insert_schedule(connection, active=False, announced=False)
+    await duty.announce()
+    assert (airflow.asked, unannounced(connection)) == (0, [])
+    await duty.announce_leaving()
+    await duty.announce_leaving()
+    assert everything == ["all"]
+
+
 async def test_one_shot_schedules_with_nothing_left_to_do_are_retired(database, connection, airflow):
     once = insert_schedule(connection, expression="@once")
     insert_definition(connection, once, due_at=NOW, spent=True)

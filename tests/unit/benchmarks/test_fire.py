@@ -58,12 +58,29 @@ def test_a_result_is_the_median_of_its_rounds() -> None:
         for came, early, p50 in [(10, 0, 5.0), (9, 1, 50.0), (10, 0, 4.0)]
     )
     found = Result("10 at once", "carillon", rounds)
-    assert (found.came, found.early, found.median("p50"), found.spread("p99")) == (9, 1, 5.0, (8.0, 100.0))
-    floor = Result("10 at once", report.FLOOR, (rounds[2],))
-    assert report.row(found, floor, first=True)[-1] == "1.25"
-    assert report.row(found, None, first=False)[0] == ""
+    assert (found.came, found.early, found.median("p50")) == (9, 1, 5.0)
     assert found.as_json()["p99_ms"] == 10.0
-    assert report.lateness_table([found, floor], 3).row_count == 2
+    assert report.row(found, None, first=False)[7] == "10.0 / 100.0 / 8.0"
+
+
+def result(contender: str, *p99s: float, count: int = 1000, came: int | None = None) -> Result:
+    came = count if came is None else came
+    return Result("x", contender, tuple(Round(count, came, 0, 0, 0.1, 1.0, p99, p99) for p99 in p99s))
+
+
+def test_of_two_rounds_the_worse_one_counts() -> None:
+    assert result("ours", 72.0, 13_060.0).median("p99") == 13_060.0
+
+
+def test_a_ratio_needs_all_calls_and_enough_of_them() -> None:
+    floor = result(report.FLOOR, 10.0)
+    assert result("ours", 25.0).ratio(floor) == 2.5
+    assert result("ours", 25.0, came=999).ratio(floor) is None  # what was dropped is not late
+    assert result("ours", 25.0).ratio(result(report.FLOOR, 10.0, came=999)) is None
+    assert result("ours", 25.0, count=1).ratio(result(report.FLOOR, 10.0, count=1)) is None
+    assert result("ours", 25.0).ratio(None) is None
+    assert report.row(result("ours", 25.0, count=1), None, first=True)[6] == ""
+    assert report.lateness_table([result("ours", 25.0), floor], 1).row_count == 2
 
 
 class TestCrontabs:
