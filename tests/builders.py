@@ -102,10 +102,10 @@ def insert_definition(connection: psycopg.Connection, schedule_id: int, **change
     if values["kind"] == "callback":
         connection.execute(
             """
-            INSERT INTO callback_task (definition_id, module, type, start_time, url, method, body_type,
-                                       redo_delays, timeout, headers, secret)
-            VALUES (%s, 2, 4, '0 30 9 * * *', 'http://example.com/hook', 'post', 1, '{2,4}', 10,
-                    '{"X-One": "1", "Authorization": "Basic c2VjcmV0"}', 'sealed')
+            INSERT INTO callback_task (definition_id, module, type, start_time, timezone, url, method,
+                                       body_type, redo_delays, timeout, headers, secret)
+            VALUES (%s, 2, 4, '0 30 9 * * *', 'Asia/Shanghai', 'http://example.com/hook', 'post', 1,
+                    '{2,4}', 10, '{"X-One": "1", "Authorization": "Basic c2VjcmV0"}', 'sealed')
             """,
             [definition_id],
         )

@@ -55,7 +55,7 @@ class Duty:
 
 
 class Announcer:
-    """The loop and its three duties.
+    """The loop and its duties.
 
     :param ask: asks Airflow for a parse; blocking
     :param last_parse: returns what Airflow parsed last; blocking

@@ -175,7 +175,7 @@ async def test_what_was_done_is_announced_to_airflow_at_once(
     [result] = await update(client, {"task_id": 2, "start_time": "30 1 2 3 4 *"})
     assert result["err"] == ""
     await asyncio.sleep(0.25)
-    assert parse_requests == ["schedule_dags.py"]
+    assert parse_requests == ["recent_schedule_dags.py"]
     assert connection.execute("SELECT bool_and(announced) AS done FROM schedule").fetchone() == {"done": True}
 
 

@@ -324,15 +324,14 @@ class TestSwitching:
         insert_definition(connection, once, enabled=False, due_at=past, spent=True)
         assert (await client.post("/definitions/1/enable")).status_code == 200
 
-    async def test_airflow_is_asked_for_a_parse_when_a_schedule_goes(
-        self, client, connection, parse_requests
-    ):
+    async def test_a_schedule_that_goes_is_noted_and_hurries_nobody(self, client, connection, parse_requests):
         insert_definition(connection, insert_schedule(connection))
         await asyncio.sleep(0.3)
         parse_requests.clear()
         await client.delete("/definitions/1")
         await asyncio.sleep(0.25)
-        assert parse_requests == ["schedule_dags.py"]
+        row = connection.execute("SELECT active, announced FROM schedule").fetchone()
+        assert (row, parse_requests) == ({"active": False, "announced": True}, [])
 
 
 async def test_what_the_crontab_api_made_is_seen_here(client, client_of, database):
