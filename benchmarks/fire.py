@@ -161,8 +161,10 @@ class Bench:
                 await self.definitions.wait_settled(added)
                 if "idle" in wanted:
                     self.idle.append(await self.idle_cost(count))
+                    self.say(f"idle: {self.idle[-1]}")
                 if "live" in wanted:
                     self.live.append(await self.live_delay(count))
+                    self.say(f"live: {self.live[-1]}")
         finally:
             await self.definitions.disable(ids)
 

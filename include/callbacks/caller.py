@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from include.callbacks.model import CONTENT_TYPES, METHODS_WITH_BODY, CallbackTask
 from include.callbacks.repository import CallbackRepository
@@ -116,6 +116,8 @@ class CallbackCall:
             return self._result(
                 begin_at, None, f"{error.field}: {error.message}" if error.field else error.message
             )
+        # Without the wait for a turn at a busy host: an attempt begins when its bytes begin to leave.
+        begin_at = max(begin_at, system_clock() - timedelta(seconds=response.elapsed))
         return self._result(begin_at, response, self._complaint(response))
 
     def _complaint(self, response: OutboundResponse) -> str | None:

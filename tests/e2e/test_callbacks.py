@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -163,3 +165,24 @@ def test_a_schedule_without_definitions_leaves(client: Client) -> None:
     client.update(task, enable=2)
     statement = "SELECT 1 FROM dag WHERE dag_id = %s AND is_stale"
     client.wait("stale", lambda: client.rows(statement, dag_id, airflow=True), timeout=120)
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="no chromium on this machine")
+def test_the_api_document_opens_in_a_browser(client: Client, tmp_path: Path) -> None:
+    words = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync"
+    done = subprocess.run(
+        [
+            "chromium",
+            *words.split(),
+            *("--disable-background-networking", "--disable-component-update"),
+            *(f"--user-data-dir={tmp_path}", "--virtual-time-budget=15000", "--dump-dom"),
+            f"{client.up.url}/carillon/v1/docs",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=90,
+    )
+    assert "opblock-summary-path" in done.stdout, done.stderr[-2000:]
+    assert "/executions" in done.stdout
+    assert "Authorize" in done.stdout
