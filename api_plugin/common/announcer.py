@@ -28,6 +28,8 @@ ANNOUNCE_SECONDS = 0.5
 RETIRE_SECONDS = 30.0
 #: A DAG that leaves is in no hurry, and to miss it all of them must be parsed.
 LEAVING_SECONDS = 20.0
+#: Airflow misses a DAG only in a parse that ends 20 s (`stale_dag_threshold`) after its last own one.
+LEAVING_ROUNDS = 3
 PARTITION_SECONDS = 86_400.0
 #: After a failure a duty is tried again this much later.
 RETRY_SECONDS = 2.0
@@ -75,7 +77,7 @@ class Announcer:
         self.ask = ask
         self.last_parse = last_parse
         self.ask_all = ask_all
-        self.some_left = False
+        self.leaving_rounds = 0
         self.watch = ParseWatch()
         self.clock = clock
         self.announcing = Duty(self.announce, ANNOUNCE_SECONDS)
@@ -108,15 +110,19 @@ class Announcer:
             if any(unannounced.values()):
                 async with asyncio.timeout(PARSE_REQUEST_SECONDS):
                     await asyncio.to_thread(self.ask)
-        self.some_left |= not all(unannounced.values())
+        if not all(unannounced.values()):
+            self.leaving_rounds = LEAVING_ROUNDS
         log.info("%d schedules changed", len(ids))
         return any(unannounced.values())
 
     async def announce_leaving(self) -> None:
-        """Ask for a parse of everything where a schedule left since the last time."""
-        if self.some_left:
+        """Ask for parses in which a schedule that left is missed, first of everything."""
+        if self.leaving_rounds == 0:
+            return
+        if self.leaving_rounds == LEAVING_ROUNDS:
             await asyncio.to_thread(self.ask_all)
-            self.some_left = False
+        await asyncio.to_thread(self.ask)
+        self.leaving_rounds -= 1
 
     async def retire(self) -> None:
         """Let one-shot schedules go that have had nothing to do for a while."""

@@ -120,6 +120,10 @@ WHERE s.id > %(after)s
 ORDER BY s.id
 LIMIT %(limit)s
 
+-- name: limit_lock_wait
+-- Making a partition locks its parent: whoever waits long for that lock makes all firing wait behind.
+SELECT set_config('lock_timeout', '1s', true)
+
 -- name: ensure_partitions
 -- Monthly ledger partitions from last month to three months ahead.
 SELECT ensure_ledger_partitions(%(now)s::timestamptz - interval '1 month', %(now)s::timestamptz + interval '3 months')

@@ -112,4 +112,5 @@ class ScheduleRepository:
         ]
 
     async def ensure_partitions(self, now: datetime) -> None:
+        await self.connection.execute(queries.limit_lock_wait)
         await self.connection.execute(queries.ensure_partitions, {"now": now})
