@@ -6,12 +6,10 @@ A batch is one transaction; an item that cannot be used says why in its own resu
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from include.callbacks.model import (
-    CallbackTask,
     ItemResult,
     LogEntry,
     TaskFields,
@@ -238,17 +236,6 @@ class CallbackService:
             if item.secret is None
             else (encrypt(normalise_secret(item.secret)) if item.secret else None),
         }
-
-
-class TaskReader:
-    """Reads callback tasks for those who only look."""
-
-    def __init__(self, connection: Connection) -> None:
-        self.repository = CallbackRepository(connection)
-
-    async def tasks(self, ids: Sequence[int]) -> list[CallbackTask]:
-        """Return the tasks of these ids, without their secrets."""
-        return [replace(task, secret=None) for task in await self.repository.load_tasks(ids)]
 
 
 def _plain(item: TaskFields) -> dict[str, Any]:

@@ -96,30 +96,6 @@ FROM schedule s
 WHERE s.id = e.schedule_id AND s.kind = %(kind)s AND NOT s.active
   AND e.state IN ('pending', 'retrying') AND e.next_attempt_at < %(before)s
 
--- name: find_schedule
--- One schedule by its id.
-SELECT id, kind, expression, timezone, dag_id, description, active, active_since, shards
-FROM schedule WHERE id = %(id)s
-
--- name: find_once_schedule
--- The one-shot schedule of a kind.
-SELECT id FROM schedule WHERE kind = %(kind)s AND expression = '@once'
-
--- name: list_schedules
--- A page of schedules by id, with the number of enabled definitions of each.
-SELECT s.id, s.kind, s.expression, s.timezone, s.dag_id, s.description, s.active, s.active_since, s.shards,
-       (SELECT count(*) FROM definition d
-         WHERE d.schedule_id = s.id AND d.enabled AND d.deleted_at IS NULL AND NOT d.spent
-           AND (%(projects)s::text[] IS NULL OR d.project_id = ANY(%(projects)s))) AS definitions
-FROM schedule s
-WHERE s.id > %(after)s
-  AND (%(kind)s::text IS NULL OR s.kind = %(kind)s)
-  AND (%(active)s::boolean IS NULL OR s.active = %(active)s)
-  AND (%(projects)s::text[] IS NULL OR EXISTS (
-        SELECT FROM definition d WHERE d.schedule_id = s.id AND d.project_id = ANY(%(projects)s)))
-ORDER BY s.id
-LIMIT %(limit)s
-
 -- name: limit_lock_wait
 -- Making a partition locks its parent: whoever waits long for that lock makes all firing wait behind.
 SELECT set_config('lock_timeout', '1s', true)

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from include.kit.db import Connection
 from include.kit.sql import load_queries
-from include.schedules.model import Kind, Schedule
+from include.schedules.model import Kind
 
 queries = load_queries(__file__)
 
@@ -74,42 +74,6 @@ class ScheduleRepository:
     async def rehome_orphans(self, kind: Kind, once_id: int, before: datetime) -> None:
         parameters = {"kind": kind, "once_id": once_id, "before": before}
         await self.connection.execute(queries.rehome_orphans, parameters)
-
-    async def find_schedule(self, schedule_id: int) -> Schedule | None:
-        cursor = await self.connection.execute(queries.find_schedule, {"id": schedule_id})
-        row = await cursor.fetchone()
-        return Schedule(**row) if row else None
-
-    async def find_once_schedule(self, kind: Kind) -> int | None:
-        cursor = await self.connection.execute(queries.find_once_schedule, {"kind": kind})
-        row = await cursor.fetchone()
-        return int(row["id"]) if row else None
-
-    async def list_schedules(
-        self,
-        *,
-        after: int,
-        limit: int,
-        kind: str | None = None,
-        active: bool | None = None,
-        projects: Sequence[str] | None = None,
-    ) -> list[tuple[Schedule, int]]:
-        """Return (schedule, enabled definitions) pairs by ascending id."""
-        cursor = await self.connection.execute(
-            queries.list_schedules,
-            {
-                "after": after,
-                "limit": limit,
-                "kind": kind,
-                "active": active,
-                "projects": None if projects is None else list(projects),
-            },
-        )
-        rows = await cursor.fetchall()
-        return [
-            (Schedule(**{k: v for k, v in row.items() if k != "definitions"}), row["definitions"])
-            for row in rows
-        ]
 
     async def ensure_partitions(self, now: datetime) -> None:
         await self.connection.execute(queries.limit_lock_wait)
