@@ -271,8 +271,9 @@ class TestSwitching:
         from include.ledger.repository import LedgerRepository
 
         insert_definition(connection, insert_schedule(connection))
+        ahead = datetime(2999, 1, 1, tzinfo=UTC)  # not overdue: the app's own duties leave it alone
         execution = insert_execution(
-            connection, 1, NOW, state="pending", finished_at=None, next_attempt_at=NOW, attempts=0
+            connection, 1, NOW, state="pending", finished_at=None, next_attempt_at=ahead, attempts=0
         )
         await client.delete("/definitions/1")
         due = Due(execution, NOW, 1, "scheduled", 0, 0, NOW, 1)
