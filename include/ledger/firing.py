@@ -92,23 +92,25 @@ class WindowRun:
         """Write what the run answers for and load what is still to do; may be repeated at any time."""
         now = system_clock()
         shard, held = self.scope.shard, self.engine.held
-        async with self.engine.database.transaction() as connection:
-            ledger = LedgerRepository(connection)
-            if first and shard.run_try > 1:
-                await ledger.reopen(shard, now)
-            await ledger.release_dead_claims(
-                shard, claimer=self.engine.presence.claimer, held=list(held), now=now
-            )
-            await self.scope.arm(ledger, now)
-            dues = await self.scope.load(ledger, now, list(held))
-            # Another window of this process may have taken some since the list was made.
-            dues = [due for due in dues if held.setdefault(due.id, self) is self]
-            try:
+        dues: list[Due] = []
+        try:
+            async with self.engine.database.transaction() as connection:
+                ledger = LedgerRepository(connection)
+                if first and shard.run_try > 1:
+                    await ledger.reopen(shard, now)
+                await ledger.release_dead_claims(
+                    shard, claimer=self.engine.presence.claimer, held=list(held), now=now
+                )
+                await self.scope.arm(ledger, now)
+                loaded = await self.scope.load(ledger, now, list(held))
+                # Another window of this process may have taken some since the list was made.
+                dues = [due for due in loaded if held.setdefault(due.id, self) is self]
                 await self.caller.load(connection, sorted({due.definition_id for due in dues}))
-            except BaseException:
-                self._drop(dues)
-                raise
-        await self._prepare(dues)
+            await self._prepare(dues)
+        except BaseException:
+            # Also when only the commit failed: what stays held here would never be loaded again.
+            self._drop(dues)
+            raise
         for due in dues:
             self._enqueue(due)
 
