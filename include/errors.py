@@ -2,6 +2,7 @@
 
 CarillonError                     the root: message, optional field, retry hint
 ├── InvalidInputError             the caller sent something unusable; names the field
+│   ├── InvalidRowsError          several fields of it, each with its own message
 │   ├── CronExpressionError       an expression, time zone or start time cannot be used
 │   └── EgressDeniedError         a target address is one that Carillon must not call
 ├── AuthenticationError           no credential, or one that is unknown, expired or revoked
@@ -16,6 +17,8 @@ CarillonError                     the root: message, optional field, retry hint
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 
 class CarillonError(Exception):
@@ -32,6 +35,21 @@ class CarillonError(Exception):
 
 class InvalidInputError(CarillonError):
     """The request cannot be used as it is."""
+
+
+class InvalidRowsError(InvalidInputError):
+    """Several fields of the request cannot be used.
+
+    :ivar problems: (dotted path such as `rows.17.value`, message) of each, at most `LISTED_MOST`
+    """
+
+    LISTED_MOST = 100
+
+    def __init__(self, problems: Sequence[tuple[str, str]]) -> None:
+        self.problems = tuple(problems[: self.LISTED_MOST])
+        told = "; ".join(f"{field}: {message}" for field, message in self.problems[:3])
+        more = len(problems) - 3
+        super().__init__(f"{told}; and {more} more" if more > 0 else told)
 
 
 class CronExpressionError(InvalidInputError):

@@ -26,6 +26,7 @@ from include.errors import (
     ConflictError,
     DatabaseUnavailableError,
     InvalidInputError,
+    InvalidRowsError,
     NotFoundError,
     OutboundError,
     PermissionDeniedError,
@@ -152,8 +153,13 @@ def _own_failure(error: CarillonError) -> Failure:
     status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return _hidden(status, error)
-    problems = (FieldProblem(error.field, printable(error.message)),) if error.field else ()
-    return Failure(status, printable(str(error)), problems)
+    return Failure(status, printable(str(error)), _fields_of(error))
+
+
+def _fields_of(error: CarillonError) -> tuple[FieldProblem, ...]:
+    if isinstance(error, InvalidRowsError):
+        return tuple(FieldProblem(printable(field), printable(message)) for field, message in error.problems)
+    return (FieldProblem(error.field, printable(error.message)),) if error.field else ()
 
 
 def _hidden(status: HTTPStatus, error: Exception) -> Failure:
