@@ -4,11 +4,13 @@ CarillonError                     the root: message, optional field, retry hint
 ├── InvalidInputError             the caller sent something unusable; names the field
 │   ├── InvalidRowsError          several fields of it, each with its own message
 │   ├── CronExpressionError       an expression, time zone or start time cannot be used
-│   └── EgressDeniedError         a target address is one that Carillon must not call
+│   ├── EgressDeniedError         a target address is one that Carillon must not call
+│   └── InvalidRowsError          rows of a bulk request or file cannot be used; names each
 ├── AuthenticationError           no credential, or one that is unknown, expired or revoked
 ├── PermissionDeniedError         the credential is good but does not reach this API or project
 ├── NotFoundError                 no such definition, schedule or execution for this caller
 ├── ConflictError                 the request contradicts what is already stored
+│   └── ConflictingRowsError      rows of a bulk request or file do; names each
 ├── OutboundError                 a call to somebody else's server failed
 │   ├── OutboundTimeoutError      it did not connect or answer in time
 │   └── OutboundProtocolError     it answered something that cannot be read
@@ -26,6 +28,9 @@ class CarillonError(Exception):
 
     #: Whether the same call may succeed when it is repeated unchanged.
     retryable = False
+
+    #: Of an error about many rows: what is wrong with each.
+    problems: Sequence[RowProblem] = ()
 
     def __init__(self, message: str | None = None, *, field: str | None = None) -> None:
         self.message = message or (type(self).__doc__ or "").split("\n", 1)[0]
@@ -60,6 +65,14 @@ class EgressDeniedError(InvalidInputError):
     """The address is one that outbound calls may not reach."""
 
 
+class InvalidRowsError(InvalidInputError):
+    """Rows of the request cannot be used, so none was."""
+
+    def __init__(self, problems: Sequence[RowProblem]) -> None:
+        super().__init__(_summary(problems))
+        self.problems = tuple(problems)
+
+
 class AuthenticationError(CarillonError):
     """The credential is missing or not valid."""
 
@@ -74,6 +87,14 @@ class NotFoundError(CarillonError):
 
 class ConflictError(CarillonError):
     """The request contradicts what is already stored."""
+
+
+class ConflictingRowsError(ConflictError):
+    """Rows of the request contradict what is already stored, so none was used."""
+
+    def __init__(self, problems: Sequence[RowProblem]) -> None:
+        super().__init__(_summary(problems))
+        self.problems = tuple(problems)
 
 
 class OutboundError(CarillonError):
@@ -98,3 +119,8 @@ class DatabaseUnavailableError(CarillonError):
 
 class StartupError(CarillonError):
     """Carillon cannot start."""
+
+
+def _summary(problems: Sequence[RowProblem]) -> str:
+    more = f"; and {len(problems) - 1} more" if len(problems) > 1 else ""
+    return f"nothing was stored: {problems[0]}{more}"

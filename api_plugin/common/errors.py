@@ -55,13 +55,18 @@ HIDDEN = {
 
 @dataclass(frozen=True)
 class FieldProblem:
-    """What is wrong with one field of a request; `field` is a dotted path."""
+    """What is wrong with one field of a request; `field` is a dotted path.
+
+    :ivar row: of a bulk request: in which of its `items`, the first is 1
+    """
 
     field: str
     message: str
+    row: int | None = None
 
     def __str__(self) -> str:
-        return f"{self.field}: {self.message}" if self.field else self.message
+        words = f"{self.field}: {self.message}" if self.field else self.message
+        return f"row {self.row}: {words}" if self.row else words
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,9 @@ class Failure:
 #: How pydantic begins its sentences; ours begin with the field.
 _SUBJECT = re.compile(r"^(Input|String|Dictionary|Value) should ")
 
+#: How many problems of one request are listed, and how many of them its sentence says.
+PROBLEMS_MOST, PROBLEMS_SAID = 100, 10
+
 ErrorForm = Callable[[Failure, str], Response]
 """Writes a failure as an API's clients expect it; the second argument is the path of the request."""
 
@@ -87,8 +95,11 @@ def failure_of(error: Exception) -> Failure:
         return _own_failure(error)
     if isinstance(error, RequestValidationError):
         # The first part of the place says query, path or body, which a reader of the message knows.
-        problems = tuple(field_problem({**item, "loc": item["loc"][1:]}) for item in error.errors())
-        return Failure(HTTPStatus.UNPROCESSABLE_ENTITY, "; ".join(map(str, problems)), problems)
+        found = error.errors()
+        problems = tuple(_request_problem(item) for item in found[:PROBLEMS_MOST])
+        detail = "; ".join(map(str, problems[:PROBLEMS_SAID]))
+        more = f"; and {len(found) - PROBLEMS_SAID} more" if len(found) > PROBLEMS_SAID else ""
+        return Failure(HTTPStatus.UNPROCESSABLE_ENTITY, detail + more, problems)
     if isinstance(error, HTTPException):
         return Failure(HTTPStatus(error.status_code), str(error.detail))
     if isinstance(error, ClientDisconnect):
@@ -108,6 +119,15 @@ def field_problem(item: Mapping[str, Any]) -> FieldProblem:
         case _:
             message = _SUBJECT.sub("must ", item["msg"])
     return FieldProblem(printable(".".join(map(str, item["loc"]))), printable(message))
+
+
+def _request_problem(item: Mapping[str, Any]) -> FieldProblem:
+    match item["loc"]:
+        case ("body", "items", int(index), *rest):
+            problem = field_problem({**item, "loc": rest})
+            return FieldProblem(problem.field, problem.message, index + 1)
+        case loc:
+            return field_problem({**item, "loc": loc[1:]})
 
 
 def printable(text: str) -> str:

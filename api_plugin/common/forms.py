@@ -31,10 +31,11 @@ STATE_UNREADABLE, STATE_UNAUTHORISED, STATE_INTERNAL = 1, 2, -1
 
 
 class ProblemField(BaseModel):
-    """What is wrong with one field."""
+    """What is wrong with one field; `row`, from 1, says of which item of a bulk request."""
 
     field: str
     message: str
+    row: int | None = None
 
 
 class Problem(BaseModel):
@@ -60,7 +61,7 @@ def problem_form(failure: Failure, path: str) -> Response:
         status=failure.status,
         detail=failure.detail,
         instance=path,
-        errors=[ProblemField(field=e.field, message=e.message) for e in failure.errors] or None,
+        errors=[ProblemField(field=e.field, message=e.message, row=e.row) for e in failure.errors] or None,
         id=failure.error_id,
     )
     return JSONResponse(

@@ -21,6 +21,7 @@ Item = TypeVar("Item")
 Shown = TypeVar("Shown")
 
 PageLimit = Annotated[int, Query(ge=1, le=PAGE_MOST, description="most items of a page")]
+KeyCursor = Annotated[str | None, Query(max_length=1000, description="`next` of the page before")]
 PageCursor = Annotated[str | None, Query(max_length=200, description="`next` of the page before")]
 
 
@@ -52,6 +53,21 @@ def read_id_cursor(cursor: str | None) -> int:
     raise _bad_cursor()
 
 
+def key_cursor(last_key: str) -> str:
+    """Return the cursor of a list ordered by a key of its client's."""
+    return _encode([last_key])
+
+
+def read_key_cursor(cursor: str | None) -> str:
+    """Return the key after which a page begins. Raises InvalidInputError naming `cursor`."""
+    if cursor is None:
+        return ""
+    match _decode(cursor):
+        case [str(last_key)] if last_key.isprintable():
+            return last_key
+    raise _bad_cursor()
+
+
 def moment_cursor(moment: datetime, last_id: int) -> str:
     """Return the cursor of a list ordered by (moment, id)."""
     return _encode([moment.isoformat(), last_id])
@@ -73,7 +89,11 @@ def read_moment_cursor(cursor: str | None) -> tuple[datetime, int] | None:
 
 
 def _encode(parts: list[object]) -> str:
-    return base64.urlsafe_b64encode(json.dumps(parts, separators=(",", ":")).encode()).decode().rstrip("=")
+    return (
+        base64.urlsafe_b64encode(json.dumps(parts, separators=(",", ":"), ensure_ascii=False).encode())
+        .decode()
+        .rstrip("=")
+    )
 
 
 def _decode(cursor: str) -> object:

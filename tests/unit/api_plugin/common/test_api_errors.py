@@ -60,11 +60,11 @@ from include.errors import (
             ),
             Failure(
                 422,
-                "at: is required; items.2.x: must be an integer; n: is odd;"
+                "at: is required; row 3: x: must be an integer; n: is odd;"
                 " ?: is not a field of this request",
                 (
                     FieldProblem("at", "is required"),
-                    FieldProblem("items.2.x", "must be an integer"),
+                    FieldProblem("x", "must be an integer", 3),
                     FieldProblem("n", "is odd"),
                     FieldProblem("?", "is not a field of this request"),
                 ),
