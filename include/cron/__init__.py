@@ -8,10 +8,12 @@ from include.cron.dialects import (
     NO_DAY,
     FirstDay,
     matches_mask,
+    parse_billing_crontab,
     parse_minute_fields,
     parse_seconds_first,
     parse_time_of_day,
 )
+from include.cron.month_end import MonthEnd
 from include.cron.schedule import CronSchedule
 from include.cron.zones import check_zone
 
@@ -19,8 +21,10 @@ __all__ = [
     "NO_DAY",
     "CronSchedule",
     "FirstDay",
+    "MonthEnd",
     "check_zone",
     "matches_mask",
+    "parse_billing_crontab",
     "parse_minute_fields",
     "parse_seconds_first",
     "parse_time_of_day",

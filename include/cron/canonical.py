@@ -9,11 +9,14 @@ reads a leading star as more than "every value":
 - day of month and weekday: when one of the two begins with `*`, both must match; otherwise either is enough.
 
 So each of these pairs is written with a leading star exactly when it was read with one.
+
+What no single expression can say is a union, `expr|expr`: due whenever one of its members is, at an instant
+that several share only once. Its members are canonical, sorted, each there once, and none is an `@every`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from include.cron.durations import format_duration, parse_duration
@@ -21,6 +24,7 @@ from include.cron.fields import MAX_LENGTH, SPECS, FieldValue, parse_field, shor
 from include.errors import CronExpressionError
 
 EVERY: Final = "@every"
+UNION: Final = "|"
 
 #: robfig/cron v3 documents these; `@midnight` and `@annually` are its second names.
 DESCRIPTORS: Final = {
@@ -35,15 +39,27 @@ DESCRIPTORS: Final = {
 
 
 def canonical_text(text: str, *, field: str) -> str:
-    """Return the canonical text of a seconds-first expression, a descriptor or `@every`.
+    """Return the canonical text of a seconds-first expression, a descriptor, `@every`, or a union of them.
 
     Raises CronExpressionError, carrying `field`, when the text cannot be read.
     """
+    if len(text) > MAX_LENGTH:
+        raise CronExpressionError(f"the expression is longer than {MAX_LENGTH} characters", field=field)
+    members = [_single(member, field) for member in text.split(UNION)]
+    if len(members) > 1 and any(member.startswith(EVERY) for member in members):
+        raise CronExpressionError(f"{EVERY} cannot be one of several expressions", field=field)
+    return union_text(members)
+
+
+def union_text(members: Iterable[str]) -> str:
+    """Return the text of a schedule that is due whenever one of these canonical expressions is."""
+    return UNION.join(sorted(set(members)))
+
+
+def _single(text: str, field: str) -> str:
     parts = text.split()
     if not parts:
         raise CronExpressionError("the expression is empty", field=field)
-    if len(text) > MAX_LENGTH:
-        raise CronExpressionError(f"the expression is longer than {MAX_LENGTH} characters", field=field)
     if parts[0].startswith("@"):
         return _descriptor(parts, field)
     if len(parts) not in (5, 6):

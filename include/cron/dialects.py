@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, date, datetime
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
 from typing import Final, Literal
 
-from include.cron.canonical import canonical_fields, canonical_text
+from include.cron.canonical import canonical_fields, canonical_text, union_text
 from include.cron.fields import (
     DAY,
     HOUR,
@@ -19,6 +20,7 @@ from include.cron.fields import (
     parse_field,
     shortened,
 )
+from include.cron.month_end import MonthEnd, clamped
 from include.cron.schedule import CronSchedule
 from include.cron.zones import check_zone
 from include.errors import CronExpressionError
@@ -27,6 +29,12 @@ FirstDay = Literal["sunday", "monday"]
 
 #: A mask that names no day: document 001 runs such a timer once.
 NO_DAY: Final = "0000000"
+
+#: The keys of document 000's crontab object, all required: a missing minute must not mean every minute.
+BILLING_KEYS: Final = (MONTH.key, DAY.key, HOUR.key, MINUTE.key)
+
+#: A billing crontab is due at least once in this time.
+BILLING_HORIZON: Final = timedelta(days=400)
 
 _ZONE_PREFIX = re.compile(r"(?:CRON_TZ|TZ)=(\S*)(.*)", re.DOTALL)
 # Any date will do: what an expression matches repeats, and nothing here may depend on today.
@@ -65,6 +73,37 @@ def parse_minute_fields(
     given = ((MINUTE, minute), (HOUR, hour), (DAY, day), (MONTH, month), (WEEKDAY, weekday))
     values = [parse_field(spec, str(value), field=f"{field}.{spec.key}") for spec, value in given]
     return _schedule(canonical_fields([FieldValue(SECOND, frozenset({0})), *values]), zone, field)
+
+
+def parse_billing_crontab(
+    crontab: Mapping[str, object],
+    *,
+    zone: str,
+    now: datetime,
+    month_end: MonthEnd = "clamp",
+    field: str = "crontab",
+) -> CronSchedule:
+    """Read the crontab object of document 000 as a client sent it; it is due at second 0 of any weekday.
+
+    :param now: aware; an expression that is not due within 400 days of it is refused
+    :param month_end: what a named 29th, 30th or 31st means in a month without it
+    :raises CronExpressionError: carries the key at fault, such as `crontab.minute`, or `crontab`
+    """
+    for key in crontab:
+        if key not in BILLING_KEYS:
+            raise CronExpressionError(
+                f"is not a key of a crontab: give {', '.join(BILLING_KEYS)}", field=f"{field}.{key}"
+            )
+    month, day, hour, minute = (
+        _billing_value(spec, crontab, f"{field}.{spec.key}") for spec in (MONTH, DAY, HOUR, MINUTE)
+    )
+    pairs = clamped(day, month) if month_end == "clamp" else [(day, month)]
+    second, weekday = FieldValue(SECOND, frozenset({0})), parse_field(WEEKDAY, "*", field=field)
+    texts = [canonical_fields([second, minute, hour, days, months, weekday]) for days, months in pairs]
+    schedule = _schedule(union_text(texts), zone, field)
+    if schedule.next_after(now) > now + BILLING_HORIZON:
+        raise CronExpressionError(f"is not due within {BILLING_HORIZON.days} days", field=field)
+    return schedule
 
 
 def parse_time_of_day(
@@ -106,6 +145,15 @@ def _schedule(expression: str, zone: str, field: str) -> CronSchedule:
     if next(schedule.iter_after(_REFERENCE), None) is None:
         raise CronExpressionError(f"{expression!r} never fires: there is no such date", field=field)
     return schedule
+
+
+def _billing_value(spec: FieldSpec, crontab: Mapping[str, object], field: str) -> FieldValue:
+    if spec.key not in crontab:
+        raise CronExpressionError("is required", field=field)
+    value = crontab[spec.key]
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise CronExpressionError("must be a text such as * or 1,15, or a whole number", field=field)
+    return parse_field(spec, str(value), field=field)
 
 
 def _one_number(spec: FieldSpec, value: str | int, field: str) -> FieldValue:

@@ -14,20 +14,21 @@ Source: Debian cron (`cron(8)`, "daylight saving time"); design, section 4.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, lru_cache
-from itertools import islice, takewhile
+from heapq import merge
+from itertools import groupby, islice, takewhile
 from math import gcd
 from typing import Final
 
 from cronsim import CronSim, CronSimError
 
-from include.cron.canonical import EVERY, canonical_text
+from include.cron.canonical import EVERY, UNION, canonical_text
 from include.cron.durations import parse_duration
 from include.cron.fields import SECOND, parse_field
-from include.cron.words import words_for_cron, words_for_interval
+from include.cron.words import words_for_cron, words_for_interval, words_for_union
 from include.cron.zones import Span, span_at
 from include.errors import CronExpressionError
 
@@ -49,7 +50,8 @@ class CronSchedule:
 
     Make one with a `parse_…` function of this package or with `from_canonical`.
 
-    :ivar expression: canonical text: six fields, seconds first, or `@every` and a duration
+    :ivar expression: canonical text: six fields, seconds first, or several of these joined by `|`, or
+        `@every` and a duration
     :ivar zone: IANA name; it has no effect on `@every`, which counts from the Unix epoch
     """
 
@@ -75,6 +77,8 @@ class CronSchedule:
 
         A local time that a clock change skips runs at second 0, whatever this says.
         """
+        if self._members:
+            return tuple(sorted({second for member in self._members for second in member.seconds}))
         if self._interval is not None:
             return tuple(range(0, 60, gcd(60, self._interval)))
         text = self.expression.partition(" ")[0]
@@ -92,6 +96,8 @@ class CronSchedule:
     def iter_after(self, instant: datetime) -> Iterator[datetime]:
         """Yield the instants (UTC) strictly after an aware `instant`, in order, without end in practice."""
         after = _utc(instant)
+        if self._members:
+            return _merged(member.iter_after(after) for member in self._members)
         return self._cron_after(after) if self._interval is None else _multiples_after(self._interval, after)
 
     def between(self, start: datetime, end: datetime, limit: int | None = None) -> list[datetime]:
@@ -104,6 +110,9 @@ class CronSchedule:
         The search goes backwards, so it costs the same however many instants lie in between.
         """
         before, floor = _utc(instant), _utc(not_before)
+        if self._members:
+            latest = (member.last_at_or_before(before, floor) for member in self._members)
+            return max((found for found in latest if found is not None), default=None)
         if self._interval is None:
             found = self._cron_before(before, floor)
         else:
@@ -112,9 +121,17 @@ class CronSchedule:
 
     def describe(self) -> str:
         """Return the schedule in English words, such as "At 09:30, Monday through Friday"."""
+        if self._members:
+            return words_for_union(member.describe() for member in self._members)
         if self._interval is None:
             return words_for_cron(self.expression)
         return words_for_interval(self._interval)
+
+    @cached_property
+    def _members(self) -> tuple[CronSchedule, ...]:
+        """The schedules of a union; none where this is a single one."""
+        texts = self.expression.split(UNION)
+        return tuple(CronSchedule(text, self.zone) for text in texts) if len(texts) > 1 else ()
 
     @cached_property
     def _interval(self) -> int | None:
@@ -217,6 +234,11 @@ def _local(instant: datetime, offset: timedelta) -> datetime:
 
 def _instant(local: datetime, offset: timedelta) -> datetime:
     return local.replace(tzinfo=UTC) - offset
+
+
+def _merged(streams: Iterable[Iterator[datetime]]) -> Iterator[datetime]:
+    """Yield the instants of several ordered streams in order, each once."""
+    return (instant for instant, _ in groupby(merge(*streams)))
 
 
 def _multiples_after(interval: int, after: datetime) -> Iterator[datetime]:

@@ -33,6 +33,12 @@ def words_for_interval(seconds: int) -> str:
     return f"Every {' '.join(parts)}"
 
 
+def words_for_union(texts: Iterable[str]) -> str:
+    """Return the words for several schedules, described each, of which any one is enough."""
+    first, *others = texts
+    return "; or ".join([first, *(text[0].lower() + text[1:] for text in others)])
+
+
 def _mixed(text: str) -> bool:
     """Whether a day field lists `L` or `#` items beside others."""
     return "," in text and ("L" in text or "#" in text)

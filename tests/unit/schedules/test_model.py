@@ -20,6 +20,7 @@ HOME = "Asia/Shanghai"
         ("0 */15 * * * *", HOME, "callback.0_x-of-15_x_x_x_x"),
         ("0 0 8,20 * * 1-5", HOME, "callback.0_0_8.20_x_x_1-5"),
         ("0 0 9 * * 1#2", HOME, "callback.0_0_9_x_x_1-nth-2"),
+        ("0 0 1 30 1,3-12 *|0 0 1 L 2 *", HOME, "callback.0_0_1_30_1.3-12_x-or-0_0_1_L_2_x"),
         ("@every 1m30s", HOME, "callback.every_1m30s"),
         ("@once", HOME, "callback.once"),
         ("0 0 0 * * *", "Etc/GMT+5", "callback.0_0_0_x_x_x.Etc-GMTplus5"),
