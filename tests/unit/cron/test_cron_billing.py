@@ -81,10 +81,10 @@ def model(days: set[int], last: bool, months: set[int], year: int, *, clamp: boo
     return due
 
 
-def test_1000_random_day_and_month_lists_against_the_calendar():
+def test_400_random_day_and_month_lists_against_the_calendar():
     rng = random.Random(20261122)
     unions = 0
-    for _ in range(1000):
+    for _ in range(400):
         days = set(rng.choices([*range(1, 32), 28, 29, 30, 31, 29, 30, 31], k=rng.randint(1, 4)))
         months = set(rng.choices([*range(1, 13), 2, 2], k=rng.randint(1, 6)))
         last = rng.random() < 0.2
@@ -103,7 +103,7 @@ def test_1000_random_day_and_month_lists_against_the_calendar():
             unions += "|" in schedule.expression
             found = days_due(schedule, 2027, 6)
             assert found == [day for due in expected.values() for day in due], (changes, month_end)
-    assert unions > 50
+    assert unions > 25
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,7 @@ class TestSerialization:
         [
             crontab(),
             crontab("*/10 * * * * *", "America/New_York"),
+            crontab("0 0 1 30 1,3-12 *|0 0 1 L 2 *"),
             crontab("@every 1m30s"),
             OnceTimetable(lead=20, since="2026-03-01T08:00:00+08:00", zone="Asia/Shanghai"),
         ],
