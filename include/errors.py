@@ -2,7 +2,6 @@
 
 CarillonError                     the root: message, optional field, retry hint
 ├── InvalidInputError             the caller sent something unusable; names the field
-│   ├── InvalidRowsError          several fields of it, each with its own message
 │   ├── CronExpressionError       an expression, time zone or start time cannot be used
 │   ├── EgressDeniedError         a target address is one that Carillon must not call
 │   └── InvalidRowsError          rows of a bulk request or file cannot be used; names each
@@ -21,6 +20,24 @@ CarillonError                     the root: message, optional field, retry hint
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class RowProblem:
+    """What is wrong with one field of a request or file that has many.
+
+    :ivar field: a name or, where `row` is None, a dotted path such as `tiers.2.upper_limit`
+    :ivar row: of which row, the first is 1
+    """
+
+    field: str
+    message: str
+    row: int | None = None
+
+    def __str__(self) -> str:
+        words = f"{self.field}: {self.message}" if self.field else self.message
+        return f"row {self.row}: {words}" if self.row else words
 
 
 class CarillonError(Exception):
@@ -40,21 +57,6 @@ class CarillonError(Exception):
 
 class InvalidInputError(CarillonError):
     """The request cannot be used as it is."""
-
-
-class InvalidRowsError(InvalidInputError):
-    """Several fields of the request cannot be used.
-
-    :ivar problems: (dotted path such as `rows.17.value`, message) of each, at most `LISTED_MOST`
-    """
-
-    LISTED_MOST = 100
-
-    def __init__(self, problems: Sequence[tuple[str, str]]) -> None:
-        self.problems = tuple(problems[: self.LISTED_MOST])
-        told = "; ".join(f"{field}: {message}" for field, message in self.problems[:3])
-        more = len(problems) - 3
-        super().__init__(f"{told}; and {more} more" if more > 0 else told)
 
 
 class CronExpressionError(InvalidInputError):

@@ -26,7 +26,6 @@ from include.errors import (
     ConflictError,
     DatabaseUnavailableError,
     InvalidInputError,
-    InvalidRowsError,
     NotFoundError,
     OutboundError,
     PermissionDeniedError,
@@ -177,8 +176,11 @@ def _own_failure(error: CarillonError) -> Failure:
 
 
 def _fields_of(error: CarillonError) -> tuple[FieldProblem, ...]:
-    if isinstance(error, InvalidRowsError):
-        return tuple(FieldProblem(printable(field), printable(message)) for field, message in error.problems)
+    if error.problems:
+        return tuple(
+            FieldProblem(printable(one.field), printable(one.message), one.row)
+            for one in error.problems[:PROBLEMS_MOST]
+        )
     return (FieldProblem(error.field, printable(error.message)),) if error.field else ()
 
 
