@@ -5,7 +5,8 @@ CarillonError                     the root: message, optional field, retry hint
 │   ├── CronExpressionError       an expression, time zone or start time cannot be used
 │   ├── EgressDeniedError         a target address is one that Carillon must not call
 │   └── InvalidRowsError          rows of a bulk request or file cannot be used; names each
-├── AuthenticationError           no credential, or one that is unknown, expired or revoked
+├── AuthenticationError           no credential, or one that is unknown or revoked
+│   └── TokenExpiredError         the token was good once
 ├── PermissionDeniedError         the credential is good but does not reach this API or project
 ├── NotFoundError                 no such definition, schedule or execution for this caller
 ├── ConflictError                 the request contradicts what is already stored
@@ -77,6 +78,10 @@ class InvalidRowsError(InvalidInputError):
 
 class AuthenticationError(CarillonError):
     """The credential is missing or not valid."""
+
+
+class TokenExpiredError(AuthenticationError):
+    """The token has expired."""
 
 
 class PermissionDeniedError(CarillonError):

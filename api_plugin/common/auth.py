@@ -30,6 +30,9 @@ from include.tokens.service import TokenService
 #: `Authorization: token <id>:<hex>` (document 000), or the same as `Bearer`.
 SCHEMES = frozenset({"token", "bearer"})
 
+#: All apps of a process share it, so that a log-out in one of them is known to the others.
+verified_tokens = VerifiedTokens()
+
 bearer_scheme = HTTPBearer(
     scheme_name="token",
     description="A token of `./carillon token create`, `<id>:<40 hex>`; `Authorization: token …` works too.",
@@ -56,7 +59,7 @@ class Authentication:
         self.app = app
         self.api = api
         self.open_paths = api.open_paths
-        self.verified = VerifiedTokens()
+        self.verified = verified_tokens
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and get_route_path(scope) not in self.open_paths:

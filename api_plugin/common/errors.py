@@ -29,6 +29,7 @@ from include.errors import (
     NotFoundError,
     OutboundError,
     PermissionDeniedError,
+    TokenExpiredError,
 )
 
 log = logging.getLogger(__name__)
@@ -76,6 +77,8 @@ class Failure:
     detail: str
     errors: Sequence[FieldProblem] = ()
     error_id: str | None = None
+    #: Of a 401: the token was good once, so that logging in again helps.
+    expired: bool = False
 
 
 #: How pydantic begins its sentences; ours begin with the field.
@@ -172,7 +175,8 @@ def _own_failure(error: CarillonError) -> Failure:
     status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return _hidden(status, error)
-    return Failure(status, printable(str(error)), _fields_of(error))
+    expired = isinstance(error, TokenExpiredError)
+    return Failure(status, printable(str(error)), _fields_of(error), expired=expired)
 
 
 def _fields_of(error: CarillonError) -> tuple[FieldProblem, ...]:

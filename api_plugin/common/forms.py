@@ -27,6 +27,13 @@ PROBLEM_TYPES = {
 #: RFC 9110's titles where Python's differ from release to release.
 TITLES = {413: "Content Too Large", 422: "Unprocessable Content"}
 
+#: `meta.code` of documents 000 and 001 by HTTP status; what is not here is CODE_INPUT or CODE_INTERNAL.
+META_CODES = {HTTPStatus.UNAUTHORIZED: 10101, HTTPStatus.FORBIDDEN: 10350, HTTPStatus.NOT_FOUND: 11600}
+CODE_INPUT, CODE_EXPIRED, CODE_INTERNAL = 10000, 10100, 10500
+
+#: Statuses that say more than 400 does; every other mistake of a client is a 400.
+META_STATUSES = frozenset({*META_CODES, HTTPStatus.METHOD_NOT_ALLOWED})
+
 STATE_UNREADABLE, STATE_UNAUTHORISED, STATE_INTERNAL = 1, 2, -1
 
 
@@ -80,6 +87,20 @@ def state_form(failure: Failure, path: str) -> Response:
     if failure.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return JSONResponse(_envelope(STATE_INTERNAL, f"{failure.detail} (id {failure.error_id})"))
     return JSONResponse(_envelope(STATE_UNREADABLE, failure.detail))
+
+
+def meta_form(failure: Failure, path: str) -> Response:
+    """`{meta: {code, message}, data}`: documents 000 and 001 (DESIGN section 6)."""
+    if failure.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return _meta(failure.status, CODE_INTERNAL, f"{failure.detail} (id {failure.error_id})")
+    status = failure.status if failure.status in META_STATUSES else HTTPStatus.BAD_REQUEST
+    code = CODE_EXPIRED if failure.expired else META_CODES.get(status, CODE_INPUT)
+    return _meta(status, code, failure.detail)
+
+
+def _meta(status: HTTPStatus, code: int, message: str) -> Response:
+    body = {"meta": {"code": code, "message": message}, "data": {}}
+    return JSONResponse(body, int(status), CHALLENGE if status is HTTPStatus.UNAUTHORIZED else None)
 
 
 def _envelope(state: int, message: str) -> dict[str, Any]:

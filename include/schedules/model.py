@@ -47,8 +47,8 @@ def dag_id_for(kind: Kind, expression: str, timezone: str) -> str:
     """Return the readable, stable id of a schedule's DAG, such as `callback.0_30_9_x_x_x`.
 
     Fields are joined by `_`, `*` is `x`, a list's comma `.`, a step's slash `-of-`, a union's bar `-or-`.
-    A zone other than `Asia/Shanghai` is appended: that one, not the setting, since a setting can change and an
-    id must not.
+    A zone other than `Asia/Shanghai` is appended: that one, not the setting, since a setting can change and
+    an id must not.
     """
     text = expression.replace(" ", "_").replace("*", "x").replace(",", ".").replace("/", "-of-")
     text = text.replace("#", "-nth-").replace("@", "").replace("|", "-or-")

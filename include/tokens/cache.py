@@ -21,6 +21,7 @@ class VerifiedTokens:
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
         self._kept: OrderedDict[bytes, tuple[Token, float]] = OrderedDict()
+        self._ended: OrderedDict[Token, None] = OrderedDict()
 
     def get(self, credential: str, now: datetime) -> Token | None:
         """Return the token, unless it was verified too long ago or has expired meanwhile."""
@@ -30,12 +31,22 @@ class VerifiedTokens:
         return found[0]
 
     def put(self, credential: str, token: Token) -> None:
-        """Remember a credential that was verified just now."""
+        """Remember a credential that was verified just now, unless it has ended while it was verified."""
+        if token in self._ended:
+            return
         key = _key(credential)
         self._kept[key] = (token, self._monotonic() + KEPT_SECONDS)
         self._kept.move_to_end(key)
         while len(self._kept) > KEPT_MOST:
             self._kept.popitem(last=False)
+
+    def forget(self, token: Token) -> None:
+        """Have a token that was revoked in this process looked up again from now on."""
+        for key in [key for key, (kept, _) in self._kept.items() if kept == token]:
+            del self._kept[key]
+        self._ended[token] = None
+        while len(self._ended) > KEPT_MOST:
+            self._ended.popitem(last=False)
 
 
 def _key(credential: str) -> bytes:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, get_args
 
-from include.errors import InvalidInputError
+from include.errors import InvalidInputError, PermissionDeniedError
 
 ApiName = Literal["crontab", "management", "billing", "timers", "maintenance", "iot"]
 API_NAMES: tuple[str, ...] = get_args(ApiName)
@@ -111,3 +112,9 @@ def check_projects(projects: tuple[str, ...] | None) -> tuple[str, ...] | None:
     if not projects or any(not 1 <= len(one) <= 64 or not one.isprintable() for one in projects):
         raise InvalidInputError("must be 'all' or a list of project ids", field="projects")
     return tuple(dict.fromkeys(projects))
+
+
+def require_project(project_id: str, projects: Sequence[str] | None) -> None:
+    """Raise PermissionDeniedError where a caller with these projects (None is all) may not see one."""
+    if projects is not None and project_id not in projects:
+        raise PermissionDeniedError(f"the token does not open the project {project_id}")

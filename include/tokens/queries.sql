@@ -1,7 +1,7 @@
 -- name: insert_token
 -- A new token; only the hash of its secret is kept.
-INSERT INTO token (name, secret_hash, apis, projects, created_at, expires_at)
-VALUES (%(name)s, %(secret_hash)s, %(apis)s::text[], %(projects)s::text[], %(now)s, %(expires_at)s)
+INSERT INTO token (name, secret_hash, apis, projects, created_at, expires_at, account_id)
+VALUES (%(name)s, %(secret_hash)s, %(apis)s::text[], %(projects)s::text[], %(now)s, %(expires_at)s, %(account_id)s)
 RETURNING id, name, apis, projects, created_at, expires_at, revoked_at
 
 -- name: find_token
@@ -21,3 +21,7 @@ ORDER BY id
 UPDATE token SET revoked_at = coalesce(revoked_at, %(now)s)
 WHERE id = %(id)s
 RETURNING id, name, apis, projects, created_at, expires_at, revoked_at
+
+-- name: revoke_account_tokens
+-- Revoke what an account got by logging in and has not ended yet.
+UPDATE token SET revoked_at = %(now)s WHERE account_id = %(account_id)s AND revoked_at IS NULL

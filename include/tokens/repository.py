@@ -28,6 +28,7 @@ class TokenRepository:
         projects: tuple[str, ...] | None,
         now: datetime,
         expires_at: datetime | None,
+        account_id: int | None = None,
     ) -> Token:
         cursor = await self.connection.execute(
             queries.insert_token,
@@ -38,6 +39,7 @@ class TokenRepository:
                 "projects": None if projects is None else list(projects),
                 "now": now,
                 "expires_at": expires_at,
+                "account_id": account_id,
             },
         )
         [row] = await cursor.fetchall()
@@ -57,6 +59,9 @@ class TokenRepository:
         cursor = await self.connection.execute(queries.revoke_token, {"id": token_id, "now": now})
         row = await cursor.fetchone()
         return _token(row) if row else None
+
+    async def revoke_account_tokens(self, account_id: int, now: datetime) -> None:
+        await self.connection.execute(queries.revoke_account_tokens, {"account_id": account_id, "now": now})
 
 
 def _token(row: Mapping[str, Any]) -> Token:

@@ -6,7 +6,7 @@ import hmac
 from collections.abc import Sequence
 from datetime import datetime
 
-from include.errors import AuthenticationError, InvalidInputError, NotFoundError
+from include.errors import AuthenticationError, InvalidInputError, NotFoundError, TokenExpiredError
 from include.kit.clock import Clock, system_clock
 from include.kit.db import Connection
 from include.tokens.model import (
@@ -39,12 +39,14 @@ class TokenService:
         apis: Sequence[str] | None = None,
         projects: Sequence[str] | None = None,
         expires_at: datetime | None = None,
+        account_id: int | None = None,
     ) -> tuple[Token, Credential]:
         """Create a token; its secret is in the credential returned and nowhere else.
 
         :param apis: names of `API_NAMES`, None for all
         :param projects: project ids, None for all; new definitions go to the first
         :param expires_at: aware
+        :param account_id: who logged in, where it came of that
         :raises InvalidInputError: names the parameter
         """
         now = self.clock()
@@ -58,13 +60,15 @@ class TokenService:
             projects=check_projects(None if projects is None else tuple(projects)),
             now=now,
             expires_at=expires_at,
+            account_id=account_id,
         )
         return token, Credential(token.id, secret)
 
     async def verify(self, text: str) -> Token:
         """Return the token that a credential `<id>:<40 hex>` stands for; costs one query by primary key.
 
-        :raises AuthenticationError: not of that form, unknown, wrong, expired or revoked
+        :raises AuthenticationError: not of that form, unknown, wrong or revoked
+        :raises TokenExpiredError: it was good once
         """
         credential = parse_credential(text)
         if credential is None:
@@ -74,10 +78,10 @@ class TokenService:
         genuine = hmac.compare_digest(credential.secret_hash, stored)
         if token is None or not genuine:
             raise AuthenticationError("the token is not known")
+        if token.revoked_at:
+            raise AuthenticationError("the token was revoked")
         if not token.is_valid(self.clock()):
-            raise AuthenticationError(
-                "the token was revoked" if token.revoked_at else "the token has expired"
-            )
+            raise TokenExpiredError("the token has expired")
         return token
 
     async def list(self) -> list[Token]:
@@ -93,3 +97,7 @@ class TokenService:
         if token is None:
             raise NotFoundError(f"there is no token {token_id}")
         return token
+
+    async def revoke_of_account(self, account_id: int) -> None:
+        """Revoke every token that an account got by logging in."""
+        await self.repository.revoke_account_tokens(account_id, self.clock())
