@@ -67,6 +67,7 @@ class Settings(BaseSettings):
     # --- REST
     open_apis: Annotated[dict[str, tuple[Network, ...]], NoDecode] = Field(default_factory=dict)
     request_limit_bytes: int = Field(8_388_608, ge=1024)
+    login_hours: float = Field(24.0, gt=0, le=8760)
 
     # --- logging
     log_format: Literal["text", "json"] = "text"

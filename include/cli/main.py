@@ -36,6 +36,7 @@ COMMANDS: dict[str, Entry] = {
         "include.cli.demo:demo", "Create callbacks of several kinds through the REST API and show them run."
     ),
     "token": Entry("include.cli.token:app", "Make, list and revoke API tokens."),
+    "user": Entry("include.cli.user:app", "Make, list and disable accounts that log in with a password."),
     "schedule": Entry("include.cli.schedule:app", "Ask when schedules run next."),
     "explain": Entry("include.cli.explain:explain", "Say why a definition did or did not run."),
     "bind": Entry("include.cli.bind:bind", "Bind users to devices."),

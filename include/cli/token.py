@@ -16,7 +16,7 @@ from rich.table import Table
 from include.cli.instance import read_instance
 from include.errors import InvalidInputError
 from include.kit.clock import system_clock
-from include.kit.db import Database, database_url
+from include.kit.db import Connection, Database, database_url
 from include.settings import get_settings
 from include.tokens.model import Token
 from include.tokens.service import TokenService
@@ -47,7 +47,7 @@ def create(
     expires_at = parse_expiry(expires, system_clock()) if expires else None
     token, credential = _run(
         lambda service: service.create(
-            name, apis=_names(apis), projects=_names(projects), expires_at=expires_at
+            name, apis=split_names(apis), projects=split_names(projects), expires_at=expires_at
         )
     )
     if as_json:
@@ -97,22 +97,30 @@ def parse_expiry(text: str, now: datetime) -> datetime:
     return moment
 
 
-def _run(work: Callable[[TokenService], Awaitable[T]]) -> T:
-    """Do something with tokens in one transaction, on the database of the setting or of the instance."""
+def in_one_transaction(work: Callable[[Connection], Awaitable[T]]) -> T:
+    """Do something in one transaction, on the database of the setting or of the instance."""
     url = database_url() if get_settings().database_url else read_instance().database_url
 
     async def in_transaction() -> T:
         database = await Database(url, max_size=1).open()
         try:
             async with database.transaction() as connection:
-                return await work(TokenService(connection))
+                return await work(connection)
         finally:
             await database.close()
 
     return asyncio.run(in_transaction())
 
 
-def _names(text: str) -> list[str] | None:
+def _run(work: Callable[[TokenService], Awaitable[T]]) -> T:
+    def with_service(connection: Connection) -> Awaitable[T]:
+        return work(TokenService(connection))
+
+    return in_one_transaction(with_service)
+
+
+def split_names(text: str) -> list[str] | None:
+    """Return the names that a text lists by commas, None for `all`."""
     return None if text.strip() == "all" else [part.strip() for part in text.split(",") if part.strip()]
 
 
@@ -122,9 +130,9 @@ def _document(token: Token) -> dict[str, Any]:
         "name": token.name,
         "apis": token.apis,
         "projects": token.projects,
-        "created_at": _iso(token.created_at),
-        "expires_at": _iso(token.expires_at),
-        "revoked_at": _iso(token.revoked_at),
+        "created_at": iso(token.created_at),
+        "expires_at": iso(token.expires_at),
+        "revoked_at": iso(token.revoked_at),
     }
 
 
@@ -138,12 +146,13 @@ def _table(tokens: list[Token]) -> Table:
             token.name,
             ", ".join(token.apis or ["all"]),
             ", ".join(token.projects or ["all"]),
-            _iso(token.created_at),
-            _iso(token.expires_at) or "never",
+            iso(token.created_at),
+            iso(token.expires_at) or "never",
             state,
         )
     return table
 
 
-def _iso(moment: datetime | None) -> str | None:
+def iso(moment: datetime | None) -> str | None:
+    """Return a moment in UTC to the second, None for none."""
     return moment.astimezone(UTC).isoformat(timespec="seconds") if moment else None

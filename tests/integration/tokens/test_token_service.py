@@ -34,6 +34,7 @@ async def test_a_new_token_verifies_and_its_secret_is_not_stored(
         "created_at": NOW,
         "expires_at": NOW + timedelta(days=90),
         "revoked_at": None,
+        "account_id": None,
     }
     assert credential.secret not in str(row)
 

@@ -148,6 +148,24 @@ class TestVerifiedTokens:
         assert cache.get("1:a", NOW) is not None
         assert cache.get("1:a", NOW + timedelta(seconds=1)) is None
 
+    def test_what_ended_is_forgotten_and_not_remembered_again(self):
+        cache = VerifiedTokens()
+        other = token(id=7)
+        cache.put("1:a", token())
+        cache.put("7:a", other)
+        cache.forget(token())
+        cache.put("1:a", token())  # it was being verified while it ended
+        assert cache.get("1:a", NOW) is None
+        assert cache.get("7:a", NOW) == other
+
+    def test_it_remembers_only_so_many_that_ended(self):
+        cache = VerifiedTokens()
+        for number in range(KEPT_MOST + 1):
+            cache.forget(token(id=number))
+        cache.put("0:a", token(id=0))
+        cache.put("1:a", token(id=1))
+        assert (cache.get("0:a", NOW), cache.get("1:a", NOW)) == (token(id=0), None)
+
     def test_it_does_not_grow_without_end(self):
         cache = VerifiedTokens()
         for number in range(KEPT_MOST + 1):
