@@ -307,8 +307,8 @@ class PricedBill:
     :ivar quantity: consumption of the period
     :ivar charge: the sum of the lines that are not `included`
     :ivar rounding_delta: charge minus the sum of the unrounded lines
-    :ivar year_quantity: consumption billed since the later of 1 January and, where the tariff resets, the last
-        change of occupants
+    :ivar year_quantity: consumption billed since the later of 1 January and, where the tariff resets,
+        the last change of occupants
     :ivar estimates_in_a_row: how many bills up to this one end at an estimate
     """
 
