@@ -139,6 +139,6 @@ def _holds(window: TouWindow, version: TariffVersion, day: date) -> bool:
 
 
 def _utc(day: date, minute: int, zone: ZoneInfo) -> datetime:
-    """Return a local time as Postgres does: a repeated one is the second, a skipped one counts on from before."""
+    """Return a local time like Postgres: a repeated one is the second, a skipped one counts from before."""
     local = datetime.combine(day, time(), zone) + minute * _MINUTE
     return max(local.replace(fold=fold).astimezone(UTC) for fold in (0, 1))
