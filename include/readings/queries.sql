@@ -48,72 +48,46 @@ ORDER BY i.meter_id, i.valid_from
 
 -- name: surrounding_readings
 -- Of each chain (register and installation) the last good reading before a span, all in it, the first good one
--- after it. Two indexes hold originals and corrections, so each is asked twice.
-SELECT c.ordinal, r.id, r.read_at, r.value, r.total, r.source, r.good, r.supersedes_id IS NULL AS original
+-- after it. The installation is compared last: as a condition of the scan it would have the planner expect hardly
+-- a row, and read and sort a register's whole history. Of several at one moment, of which one may belong to the
+-- installation before, three are enough. What is in the span and not good still takes its moment and source.
+SELECT c.ordinal, r.id, r.read_at, r.value, r.total, r.source, r.good AND r.installation_id = c.installation_id,
+       r.supersedes_id IS NULL
 FROM unnest(%(register_ids)s::bigint[], %(installation_ids)s::bigint[], %(firsts)s::timestamptz[],
             %(lasts)s::timestamptz[])
      WITH ORDINALITY AS c (register_id, installation_id, first_at, last_at, ordinal)
 CROSS JOIN LATERAL (
-    (SELECT p.*, true AS good FROM (
-        (SELECT * FROM reading o
-          WHERE o.register_id = c.register_id AND o.read_at < c.first_at AND o.supersedes_id IS NULL
-            AND o.installation_id = c.installation_id AND o.quality <> 'suspect'
-            AND NOT EXISTS (SELECT FROM reading s WHERE s.supersedes_id = o.id)
-          ORDER BY o.read_at DESC, o.id DESC LIMIT 1)
-        UNION ALL
-        (SELECT * FROM reading o
-          WHERE o.register_id = c.register_id AND o.read_at < c.first_at AND o.supersedes_id IS NOT NULL
-            AND o.installation_id = c.installation_id AND o.quality <> 'suspect'
-            AND NOT EXISTS (SELECT FROM reading s WHERE s.supersedes_id = o.id)
-          ORDER BY o.read_at DESC, o.id DESC LIMIT 1)) AS p
-      ORDER BY p.read_at DESC, p.id DESC LIMIT 1)
+    (SELECT n.*, true AS good FROM (
+         SELECT * FROM reading b
+          WHERE b.register_id = c.register_id AND b.read_at < c.first_at AND b.quality <> 'suspect'
+            AND NOT EXISTS (SELECT FROM reading s WHERE s.supersedes_id = b.id)
+          ORDER BY b.read_at DESC, b.id DESC LIMIT 3) AS n
+      WHERE n.installation_id = c.installation_id ORDER BY n.read_at DESC, n.id DESC LIMIT 1)
     UNION ALL
-    (SELECT o.*, o.quality <> 'suspect' AND o.installation_id = c.installation_id
-                AND NOT EXISTS (SELECT FROM reading s WHERE s.supersedes_id = o.id)
+    (SELECT o.*, o.quality <> 'suspect' AND NOT EXISTS (SELECT FROM reading s WHERE s.supersedes_id = o.id)
        FROM reading o
-      WHERE o.register_id = c.register_id AND o.read_at BETWEEN c.first_at AND c.last_at
-        AND o.supersedes_id IS NULL)
-    UNION ALL
-    (SELECT o.*, o.quality <> 'suspect' AND o.installation_id = c.installation_id
-                AND NOT EXISTS (SELECT FROM reading s WHERE s.supersedes_id = o.id)
-       FROM reading o
-      WHERE o.register_id = c.register_id AND o.read_at BETWEEN c.first_at AND c.last_at
-        AND o.supersedes_id IS NOT NULL)
+      WHERE o.register_id = c.register_id AND o.read_at BETWEEN c.first_at AND c.last_at)
     UNION ALL
     (SELECT n.*, true FROM (
-        (SELECT * FROM reading o
-          WHERE o.register_id = c.register_id AND o.read_at > c.last_at AND o.supersedes_id IS NULL
-            AND o.installation_id = c.installation_id AND o.quality <> 'suspect'
-            AND NOT EXISTS (SELECT FROM reading s WHERE s.supersedes_id = o.id)
-          ORDER BY o.read_at, o.id LIMIT 1)
-        UNION ALL
-        (SELECT * FROM reading o
-          WHERE o.register_id = c.register_id AND o.read_at > c.last_at AND o.supersedes_id IS NOT NULL
-            AND o.installation_id = c.installation_id AND o.quality <> 'suspect'
-            AND NOT EXISTS (SELECT FROM reading s WHERE s.supersedes_id = o.id)
-          ORDER BY o.read_at, o.id LIMIT 1)) AS n
-      ORDER BY n.read_at, n.id LIMIT 1)
+         SELECT * FROM reading a
+          WHERE a.register_id = c.register_id AND a.read_at > c.last_at AND a.quality <> 'suspect'
+            AND NOT EXISTS (SELECT FROM reading s WHERE s.supersedes_id = a.id)
+          ORDER BY a.read_at, a.id LIMIT 3) AS n
+      WHERE n.installation_id = c.installation_id ORDER BY n.read_at, n.id LIMIT 1)
 ) AS r
 ORDER BY c.ordinal, r.read_at, r.id
 
 -- name: history_starts
--- Of each chain the earliest good reading of the 90 days before a moment.
+-- Of each chain the earliest good reading of the 90 days before a moment, and not before the installation.
 SELECT c.ordinal, r.read_at, r.value, r.total
-FROM unnest(%(register_ids)s::bigint[], %(installation_ids)s::bigint[], %(moments)s::timestamptz[])
-     WITH ORDINALITY AS c (register_id, installation_id, moment, ordinal)
+FROM unnest(%(register_ids)s::bigint[], %(since)s::timestamptz[], %(moments)s::timestamptz[])
+     WITH ORDINALITY AS c (register_id, since, moment, ordinal)
 CROSS JOIN LATERAL (
-    (SELECT o.read_at, o.value, o.total, o.id FROM reading o
-      WHERE o.register_id = c.register_id AND o.read_at >= c.moment - %(span)s::interval AND o.read_at < c.moment
-        AND o.installation_id = c.installation_id AND o.quality <> 'suspect' AND o.supersedes_id IS NULL
-        AND NOT EXISTS (SELECT FROM reading s WHERE s.supersedes_id = o.id)
-      ORDER BY o.read_at LIMIT 1)
-    UNION ALL
-    (SELECT o.read_at, o.value, o.total, o.id FROM reading o
-      WHERE o.register_id = c.register_id AND o.read_at >= c.moment - %(span)s::interval AND o.read_at < c.moment
-        AND o.installation_id = c.installation_id AND o.quality <> 'suspect' AND o.supersedes_id IS NOT NULL
-        AND NOT EXISTS (SELECT FROM reading s WHERE s.supersedes_id = o.id)
-      ORDER BY o.read_at LIMIT 1)
-    ORDER BY read_at, id LIMIT 1
+    SELECT g.read_at, g.value, g.total FROM reading g
+     WHERE g.register_id = c.register_id AND g.read_at < c.moment
+       AND g.read_at >= greatest(c.moment - %(span)s::interval, c.since)
+       AND g.quality <> 'suspect' AND NOT EXISTS (SELECT FROM reading s WHERE s.supersedes_id = g.id)
+     ORDER BY g.read_at, g.id DESC LIMIT 1
 ) AS r
 
 -- name: copy_readings
@@ -194,31 +168,20 @@ VALUES (%(project_id)s, 'reading', %(reading_id)s, %(action)s, %(actor)s, %(deta
 SELECT id FROM meter WHERE project_id = %(project_id)s AND device_id = %(device_id)s
 
 -- name: list_readings
--- A page of a meter's readings, the newest first, as they were known at a moment. Corrections have an index of
--- their own, so a register is asked twice.
+-- A page of a meter's readings, the newest first, as they were known at a moment.
 SELECT page.id, g.kind AS register, page.installation_id, page.read_at, page.recorded_at, page.value, page.total,
        page.top_up, page.source, page.quality, page.supersedes_id, page.superseded_by_id, page.note
 FROM register g
 CROSS JOIN LATERAL (
-    (SELECT r.*, s.id AS superseded_by_id
-       FROM reading r
-       LEFT JOIN reading s ON s.supersedes_id = r.id AND s.recorded_at <= %(known_at)s
-      WHERE r.register_id = g.id AND r.supersedes_id IS NULL AND r.recorded_at <= %(known_at)s
-        AND r.read_at >= %(read_from)s AND r.read_at < %(read_to)s
-        AND (%(quality)s::text IS NULL OR r.quality = %(quality)s)
-        AND (%(superseded)s OR s.id IS NULL)
-        AND (%(before_read)s::timestamptz IS NULL OR (r.read_at, r.id) < (%(before_read)s, %(before_id)s::bigint))
-      ORDER BY r.read_at DESC, r.id DESC LIMIT %(limit)s)
-    UNION ALL
-    (SELECT r.*, s.id AS superseded_by_id
-       FROM reading r
-       LEFT JOIN reading s ON s.supersedes_id = r.id AND s.recorded_at <= %(known_at)s
-      WHERE r.register_id = g.id AND r.supersedes_id IS NOT NULL AND r.recorded_at <= %(known_at)s
-        AND r.read_at >= %(read_from)s AND r.read_at < %(read_to)s
-        AND (%(quality)s::text IS NULL OR r.quality = %(quality)s)
-        AND (%(superseded)s OR s.id IS NULL)
-        AND (%(before_read)s::timestamptz IS NULL OR (r.read_at, r.id) < (%(before_read)s, %(before_id)s::bigint))
-      ORDER BY r.read_at DESC, r.id DESC LIMIT %(limit)s)
+    SELECT r.*, s.id AS superseded_by_id
+      FROM reading r
+      LEFT JOIN reading s ON s.supersedes_id = r.id AND s.recorded_at <= %(known_at)s
+     WHERE r.register_id = g.id AND r.recorded_at <= %(known_at)s
+       AND r.read_at >= %(read_from)s AND r.read_at < %(read_to)s
+       AND (%(quality)s::text IS NULL OR r.quality = %(quality)s)
+       AND (%(superseded)s OR s.id IS NULL)
+       AND (%(before_read)s::timestamptz IS NULL OR (r.read_at, r.id) < (%(before_read)s, %(before_id)s::bigint))
+     ORDER BY r.read_at DESC, r.id DESC LIMIT %(limit)s
 ) AS page
 WHERE g.meter_id = %(meter_id)s AND (%(kind)s::text IS NULL OR g.kind = %(kind)s)
 ORDER BY page.read_at DESC, page.id DESC
@@ -227,40 +190,22 @@ LIMIT %(limit)s
 -- name: list_missing
 -- Meters installed at a boundary of which a register has no good reading within the tolerance before it.
 SELECT m.id AS meter_id, m.device_id, m.commodity, p.id AS service_point_id, p.key AS service_point,
-       lacking.registers, latest.read_at AS last_read_at
+       lacking.registers, lacking.last_read_at
 FROM meter m
 JOIN meter_installation i ON i.meter_id = m.id AND i.valid_from < %(at)s AND i.valid_to >= %(at)s
 JOIN service_point p ON p.id = i.service_point_id
 CROSS JOIN LATERAL (
-    SELECT array_agg(g.kind ORDER BY g.id) AS registers
+    SELECT array_agg(g.kind ORDER BY g.id) FILTER (
+               WHERE last.read_at IS NULL OR last.read_at < %(at)s::timestamptz - %(tolerance)s::interval) AS registers,
+           max(last.read_at) AS last_read_at
     FROM register g
+    LEFT JOIN LATERAL (
+        SELECT r.read_at FROM reading r
+         WHERE r.register_id = g.id AND r.read_at <= %(at)s AND r.read_at >= i.valid_from
+           AND r.quality <> 'suspect' AND NOT EXISTS (SELECT FROM reading s WHERE s.supersedes_id = r.id)
+         ORDER BY r.read_at DESC LIMIT 1) AS last ON true
     WHERE g.meter_id = m.id
-      AND NOT EXISTS (SELECT FROM reading r
-                       WHERE r.register_id = g.id AND r.supersedes_id IS NULL AND r.quality <> 'suspect'
-                         AND r.read_at BETWEEN %(at)s::timestamptz - %(tolerance)s::interval AND %(at)s
-                         AND NOT EXISTS (SELECT FROM reading s WHERE s.supersedes_id = r.id))
-      AND NOT EXISTS (SELECT FROM reading r
-                       WHERE r.register_id = g.id AND r.supersedes_id IS NOT NULL AND r.quality <> 'suspect'
-                         AND r.read_at BETWEEN %(at)s::timestamptz - %(tolerance)s::interval AND %(at)s
-                         AND NOT EXISTS (SELECT FROM reading s WHERE s.supersedes_id = r.id))
 ) AS lacking
-LEFT JOIN LATERAL (
-    SELECT r.read_at
-    FROM register g
-    CROSS JOIN LATERAL (
-        (SELECT o.read_at FROM reading o
-          WHERE o.register_id = g.id AND o.read_at <= %(at)s AND o.supersedes_id IS NULL
-            AND o.quality <> 'suspect' AND NOT EXISTS (SELECT FROM reading s WHERE s.supersedes_id = o.id)
-          ORDER BY o.read_at DESC LIMIT 1)
-        UNION ALL
-        (SELECT o.read_at FROM reading o
-          WHERE o.register_id = g.id AND o.read_at <= %(at)s AND o.supersedes_id IS NOT NULL
-            AND o.quality <> 'suspect' AND NOT EXISTS (SELECT FROM reading s WHERE s.supersedes_id = o.id)
-          ORDER BY o.read_at DESC LIMIT 1)
-    ) AS r
-    WHERE g.meter_id = m.id
-    ORDER BY r.read_at DESC LIMIT 1
-) AS latest ON true
 WHERE m.project_id = %(project_id)s AND m.id > %(after)s
   AND (%(commodity)s::text IS NULL OR m.commodity = %(commodity)s)
   AND lacking.registers IS NOT NULL

@@ -111,7 +111,7 @@ class ReadingRepository:
         rows = await self._rows(
             queries.history_starts,
             register_ids=[place.register.id for place, _ in moments],
-            installation_ids=[place.installation.id for place, _ in moments],
+            since=[place.installation.valid_from for place, _ in moments],
             moments=[moment for _, moment in moments],
             span=HISTORY,
         )

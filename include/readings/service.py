@@ -32,6 +32,7 @@ from include.readings.model import (
     ReadingRules,
     RegisterRow,
     Source,
+    Stored,
 )
 from include.readings.repository import ReadingRepository
 from include.readings.rows import ON_DECREASE, ON_DUPLICATE, read_rows
@@ -67,7 +68,7 @@ class ReadingService:
 
         :param rows: up to 10,000 of device_id, register, read_at, value, quality, source, top_up, note
         :param on_decrease: of a reading lower than the one before: refuse the batch, or store it as suspect
-        :param on_duplicate: of one that is there already: refuse the batch, or skip it if it has the same value
+        :param on_duplicate: of one that is there already: refuse the batch, or skip one of the same value
         :param on_invalid: of a row that cannot be used: refuse the batch, or name it in the report
         :param source: of rows that do not name one
         :raises NotFoundError: no such project for this caller
@@ -257,6 +258,9 @@ def _without_duplicates(chains: Iterable[Chain], *, skip: bool) -> tuple[list[Ch
     bad: list[BadRow] = []
     skipped = 0
     for chain in chains:
+        if len(chain.new) == 1 and not any(one.original for one in chain.stored if _same_moment(one, chain)):
+            left.append(chain)  # most chains of a large batch
+            continue
         seen = {(one.counted.read_at, one.source): one.counted.value for one in chain.stored if one.original}
         batch = set[tuple[datetime, str]]()
         new: list[NewReading] = []
@@ -274,6 +278,10 @@ def _without_duplicates(chains: Iterable[Chain], *, skip: bool) -> tuple[list[Ch
         if new:
             left.append(Chain(chain.place, new, chain.stored))
     return left, skipped, bad
+
+
+def _same_moment(stored: Stored, chain: Chain) -> bool:
+    return stored.counted.read_at == chain.new[0].read_at
 
 
 def _decrease(one: Placed) -> str:
