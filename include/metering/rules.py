@@ -1,0 +1,26 @@
+"""Use cases on a project's billing rules."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from include.billing.model import ProjectRules
+from include.cron.zones import check_zone
+from include.metering.scope import ProjectService
+from include.settings import get_settings
+
+
+class RulesService(ProjectService):
+    """How a project is billed."""
+
+    async def find(self) -> ProjectRules:
+        """Return the project's rules; of one that has none of its own the defaults."""
+        return await self.repository.find_rules() or ProjectRules(timezone=get_settings().timezone)
+
+    async def put(self, rules: ProjectRules) -> None:
+        """Store the project's rules. What is billed already stays as it is.
+
+        :raises InvalidInputError: names `timezone`
+        """
+        check_zone(rules.timezone, field="timezone")
+        await self.repository.put_rules(asdict(rules), self.clock())
