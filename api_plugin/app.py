@@ -19,6 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect
 
+from api_plugin.billing_scheduler.api import API as BILLING
 from api_plugin.common.api import Api
 from api_plugin.common.auth import Authentication, bearer_scheme
 from api_plugin.common.database import shared_database
@@ -30,7 +31,7 @@ from include.errors import CarillonError
 
 VERSION = "1"
 
-APIS: tuple[Api, ...] = (CRONTAB, MANAGEMENT)
+APIS: tuple[Api, ...] = (CRONTAB, BILLING, MANAGEMENT)
 
 
 def create_app(name: str) -> FastAPI:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,6 +12,9 @@ from include.cron import CronSchedule, MonthEnd
 
 #: The object `month`, `day`, `hour`, `minute` as the client sent it.
 Crontab = Mapping[str, str | int]
+
+#: `natrual_key`: what a client sends is compared with nothing else.
+KEY = re.compile(r"[0-9a-f]{32}")
 
 #: A bill that is late is a bill all the same, so nothing is ever given up within the longest period.
 MISFIRE_GRACE = timedelta(days=400)

@@ -7,7 +7,7 @@ from datetime import datetime
 from uuid import uuid4
 
 from include.billing.model import Commodity
-from include.billing_tasks.model import BillingTask, LockedTask, ProjectCalendar, TaskFields, TaskPage
+from include.billing_tasks.model import KEY, BillingTask, LockedTask, ProjectCalendar, TaskFields, TaskPage
 from include.billing_tasks.repository import BillingTaskRepository
 from include.cron import CronSchedule, parse_billing_crontab
 from include.definitions.service import DefinitionService
@@ -74,6 +74,7 @@ class BillingTaskService:
 
         :raises NotFoundError: no such task for this caller
         """
+        _check_key(natrual_key)
         task = await self.repository.find_task(natrual_key, self.projects, self.default_timezone)
         if task is None:
             raise _no_task(natrual_key)
@@ -143,6 +144,7 @@ class BillingTaskService:
         return stored or ProjectCalendar(self.default_timezone)
 
     async def _locked(self, natrual_key: str) -> LockedTask:
+        _check_key(natrual_key)
         task = await self.repository.lock_task(natrual_key, self.projects)
         if task is None:
             raise _no_task(natrual_key)
@@ -151,6 +153,11 @@ class BillingTaskService:
 
 def _cron(crontab: Mapping[str, object], calendar: ProjectCalendar, now: datetime) -> CronSchedule:
     return parse_billing_crontab(crontab, zone=calendar.timezone, month_end=calendar.month_end, now=now)
+
+
+def _check_key(natrual_key: str) -> None:
+    if KEY.fullmatch(natrual_key) is None:
+        raise _no_task(natrual_key)
 
 
 def _no_task(natrual_key: str) -> NotFoundError:
