@@ -7,10 +7,18 @@ from fastapi import APIRouter
 from api_plugin.common.announcer import announcing
 from api_plugin.common.api import Api
 from api_plugin.common.forms import Problem, problem_form
-from api_plugin.management import ledger_routes, metering_routes, routes, service_point_routes, status_routes
+from api_plugin.management import (
+    ledger_routes,
+    metering_routes,
+    reading_routes,
+    routes,
+    service_point_routes,
+    status_routes,
+)
+from api_plugin.management.reading_schemas import ReadingsBody
 
 router = APIRouter()
-for part in (routes, ledger_routes, metering_routes, service_point_routes, status_routes):
+for part in (routes, ledger_routes, metering_routes, service_point_routes, reading_routes, status_routes):
     router.include_router(part.router)
 
 API = Api(
@@ -21,6 +29,6 @@ API = Api(
     router=router,
     open_router=status_routes.open_router,
     error_form=problem_form,
-    bodies=(Problem,),
+    bodies=(Problem, ReadingsBody),
     background=announcing,
 )

@@ -76,7 +76,7 @@ class CorrectionService:
         :raises NotFoundError: no such reading for this caller
         :raises ConflictError: it is superseded already, or the value does not fit between its neighbours
         """
-        _check_reason(reason)
+        check_reason(reason)
         subject = await self._subject(reading_id)
         register = subject.place.register
         if register.modulus is not None and value >= register.modulus:
@@ -90,7 +90,7 @@ class CorrectionService:
         :raises NotFoundError: no such reading for this caller
         :raises ConflictError: it is not in quarantine, is superseded, or does not fit even now
         """
-        _check_reason(reason)
+        check_reason(reason)
         subject = await self._subject(reading_id)
         if subject.row["quality"] != "suspect":
             raise ConflictError(f"reading {reading_id} is not in quarantine")
@@ -105,7 +105,7 @@ class CorrectionService:
         :raises NotFoundError: no such reading for this caller
         :raises ConflictError: it is superseded already, later readings depend on it, or it carries a top-up
         """
-        _check_reason(reason)
+        check_reason(reason)
         subject = await self._subject(reading_id)
         row = subject.row
         if subject.rules.counts_down and row["top_up"]:
@@ -156,8 +156,8 @@ class CorrectionService:
             if force or subject.rules.counts_down or subject.place.register.modulus is None:
                 raise ConflictError("it does not fit between the readings around it: correct those first")
             raise ConflictError(
-                "it does not fit between the readings around it: correct those first, or `force` it to be taken"
-                " for a turn of the register"
+                "it does not fit between the readings around it: correct those first, or `force` it to be"
+                " taken for a turn of the register"
             )
         if following is None or previous is None or subject.rules.counts_down:
             return total, Decimal(0)
@@ -237,9 +237,10 @@ class CorrectionService:
         return correction_id
 
 
-def _check_reason(reason: str) -> None:
+def check_reason(reason: str, field: str = "reason") -> None:
+    """Raise InvalidInputError, naming the field, for a text that cannot be stored."""
     if not reason.strip() or len(reason) > REASON_LONGEST or "\x00" in reason or not _encodable(reason):
-        raise InvalidInputError(f"must have 1 to {REASON_LONGEST} characters", field="reason")
+        raise InvalidInputError(f"must have 1 to {REASON_LONGEST} characters", field=field)
 
 
 def _encodable(text: str) -> bool:
