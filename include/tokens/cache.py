@@ -18,7 +18,7 @@ KEPT_MOST = 1024
 class VerifiedTokens:
     """Remembers good credentials by their hash, for `KEPT_SECONDS`; bad ones are never remembered."""
 
-    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, monotonic: Callable[[], float] = lambda: time.monotonic()) -> None:
         self._monotonic = monotonic
         self._kept: OrderedDict[bytes, tuple[Token, float]] = OrderedDict()
         self._ended: OrderedDict[Token, None] = OrderedDict()
