@@ -18,6 +18,7 @@ from include.kit.db import Connection
 from include.readings.locks import share_readings
 from include.readings.model import InstallationRow, Place, Quality, ReadingRules, RegisterRow
 from include.readings.repository import ReadingRepository, Row
+from include.readings.rows import plain
 from include.readings.turns import Counted, following_total, placed_total, plausible_step
 
 REASON_LONGEST = 500
@@ -80,7 +81,7 @@ class CorrectionService:
         subject = await self._subject(reading_id)
         register = subject.place.register
         if register.modulus is not None and value >= register.modulus:
-            raise InvalidInputError(f"the register turns over at {register.modulus:f}", field="value")
+            raise InvalidInputError(f"the register turns over at {plain(register.modulus)}", field="value")
         total, shift = await self._fit(subject, value, force=force)
         return await self._write(subject, "correct", value, total, "edited", reason, shift)
 

@@ -188,3 +188,8 @@ def _note(given: Any) -> str | None:
     if not isinstance(given, str) or len(given) > NOTE_LONGEST or _UNUSABLE_TEXT.search(given):
         raise ValueError(f"must be a string of at most {NOTE_LONGEST} characters")
     return given or None
+
+
+def plain(number: Decimal) -> str:
+    """Return a number without trailing zeros."""
+    return f"{number.normalize():f}"

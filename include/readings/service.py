@@ -35,7 +35,7 @@ from include.readings.model import (
     Stored,
 )
 from include.readings.repository import ReadingRepository
-from include.readings.rows import ON_DECREASE, ON_DUPLICATE, read_rows
+from include.readings.rows import ON_DECREASE, ON_DUPLICATE, plain, read_rows
 
 Placing = tuple[list[Placed], list[Placed]]
 
@@ -244,7 +244,7 @@ def _place_of(
             return BadRow(new.row, "device_id", f"there is no meter {new.device_id!r} in this project")
         return BadRow(new.row, "register", f"meter {new.device_id!r} has no register {new.kind}")
     if register.modulus is not None and new.value >= register.modulus:
-        return BadRow(new.row, "value", f"the register turns over at {register.modulus:f}")
+        return BadRow(new.row, "value", f"the register turns over at {plain(register.modulus)}")
     # Of two stays that touch the later one counts, unless it is the end of the earlier that was read.
     stay = next((one for one in reversed(stays.get(register.meter_id, ())) if one.holds(new.read_at)), None)
     if stay is None:
@@ -274,7 +274,7 @@ def _without_duplicates(chains: Iterable[Chain], *, skip: bool) -> tuple[list[Ch
                 skipped += 1
             else:
                 where = "in this request" if key in batch else "already"
-                bad.append(BadRow(row.row, "read_at", f"has a reading {where}, of {seen[key]:f}"))
+                bad.append(BadRow(row.row, "read_at", f"has a reading {where}, of {plain(seen[key])}"))
         if new:
             left.append(Chain(chain.place, new, chain.stored))
     return left, skipped, bad
@@ -285,4 +285,6 @@ def _same_moment(stored: Stored, chain: Chain) -> bool:
 
 
 def _decrease(one: Placed) -> str:
-    return f"{one.new.value:f} does not fit between the readings around it: the counter would run backwards"
+    return (
+        f"{plain(one.new.value)} does not fit between the readings around it: the counter would run backwards"
+    )
