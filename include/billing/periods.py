@@ -145,6 +145,8 @@ def _count_by_days(first: datetime, last: datetime, cron: CronSchedule) -> int:
     """Count the instants in `(first, last]`: all days of 24 hours that are due at all have equally many."""
     zone = ZoneInfo(cron.zone)
     begin, end = midnight(first, zone, 1), midnight(last, zone)
+    if begin >= end:
+        return len(cron.between(first, last))
     due = CronSchedule(f"0 0 0 {cron.expression.split(' ', 3)[3]}", cron.zone)
     count = len(cron.between(first, begin - _SECOND)) + len(cron.between(end - _SECOND, last))
     usual = 0

@@ -256,7 +256,7 @@ def _sum(bill: BillLike, currency: str) -> Iterator[str]:
     if bill.rounding_delta:
         difference = f"{plain(abs(bill.rounding_delta))} {currency}"
         more = "more" if bill.rounding_delta > 0 else "less"
-        yield f"Each line is rounded to 0.01 {currency}; that makes {difference} {more} than without rounding."
+        yield f"Each line is rounded to 0.01 {currency}; that makes {difference} {more} than unrounded."
 
 
 def _version(line: LineLike, versions: Mapping[int, TariffVersion]) -> TariffVersion | None:
