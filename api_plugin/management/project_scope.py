@@ -12,22 +12,14 @@ from pydantic import AfterValidator
 from api_plugin.common.auth import CallerDep
 from api_plugin.common.database import DatabaseDep, transact
 from include.kit.db import Connection, Database
-from include.metering.rows import check_key
+from include.metering.rows import check_key, check_project
 from include.metering.scope import ProjectService
-
-PROJECT_LONGEST = 64
 
 S = TypeVar("S", bound=ProjectService)
 T = TypeVar("T")
 
 
-def _project(text: str) -> str:
-    if len(text) > PROJECT_LONGEST or not text.isprintable():
-        raise ValueError(f"must have 1 to {PROJECT_LONGEST} printable characters")
-    return text
-
-
-ProjectId = Annotated[str, Path(), AfterValidator(_project)]
+ProjectId = Annotated[str, Path(), AfterValidator(check_project)]
 KeyPath = Annotated[str, Path(), AfterValidator(check_key)]
 
 

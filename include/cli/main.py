@@ -40,7 +40,10 @@ COMMANDS: dict[str, Entry] = {
     "schedule": Entry("include.cli.schedule:app", "Ask when schedules run next."),
     "explain": Entry("include.cli.explain:explain", "Say why a definition did or did not run."),
     "bind": Entry("include.cli.bind:bind", "Bind users to devices."),
-    "import": Entry("include.cli.import_:import_", "Load devices, meters, readings and tariffs from files."),
+    "import": Entry(
+        "include.cli.import_command:import_rows",
+        "Load service points, meters, people and readings from files.",
+    ),
     "clean": Entry("include.cli.clean:clean", "Drop old ledger partitions and old Airflow runs."),
     "bench": Entry("include.cli.bench:bench", "Run the benchmarks, peers in the same run."),
     "test": Entry("include.cli.test:run_tests", "Run every test; arguments go to pytest."),

@@ -7,6 +7,7 @@ resident who has moved out since stays moved out.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from typing import Any, TypeVar
 
 from include.errors import ConflictingRowsError, InvalidRowsError, RowProblem
@@ -133,8 +134,12 @@ def _check_meter(problems: Problems, index: int, row: ServicePointRow, stored: L
         ):
             if told is not None and told != known:
                 problems.contradict(
-                    index, field, f"of meter {row.device_id!r} is {known}: change the meter first"
+                    index, field, f"of meter {row.device_id!r} is {_shown(known)}: change the meter first"
                 )
+
+
+def _shown(value: object) -> str:
+    return f"{value.normalize():f}" if isinstance(value, Decimal) else str(value)
 
 
 def _premise(row: ServicePointRow) -> PremiseRow | None:

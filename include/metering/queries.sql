@@ -236,6 +236,7 @@ FROM made
 JOIN item ON item.meter_id = made.meter_id
 CROSS JOIN jsonb_each_text(item.readings) AS g (kind, value)
 JOIN register r ON r.meter_id = made.meter_id AND r.kind = g.kind
+ORDER BY made.id, r.id
 
 -- name: last_stay
 -- The last installation of a service point.

@@ -26,7 +26,7 @@ from pydantic import (
 
 from include.billing.model import Commodity, Kind
 
-KEY_LONGEST, TEXT_LONGEST = 128, 200
+KEY_LONGEST, TEXT_LONGEST, PROJECT_LONGEST = 128, 200, 64
 ADDRESS_PARTS = 5
 PERSONS_MOST = 100_000
 
@@ -46,6 +46,13 @@ def check_key(text: str) -> str:
         raise ValueError(
             f"must have 1 to {KEY_LONGEST} printable characters, none of them /, no blank at its ends"
         )
+    return text
+
+
+def check_project(text: str) -> str:
+    """Return a project id. Raises ValueError."""
+    if not 1 <= len(text) <= PROJECT_LONGEST or not text.isprintable():
+        raise ValueError(f"must have 1 to {PROJECT_LONGEST} printable characters")
     return text
 
 
