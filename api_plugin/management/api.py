@@ -14,11 +14,20 @@ from api_plugin.management import (
     routes,
     service_point_routes,
     status_routes,
+    tariff_routes,
 )
 from api_plugin.management.reading_schemas import ReadingsBody
 
 router = APIRouter()
-for part in (routes, ledger_routes, metering_routes, service_point_routes, reading_routes, status_routes):
+for part in (
+    routes,
+    ledger_routes,
+    metering_routes,
+    service_point_routes,
+    reading_routes,
+    tariff_routes,
+    status_routes,
+):
     router.include_router(part.router)
 
 API = Api(
