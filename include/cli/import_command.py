@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -63,7 +64,9 @@ def import_rows(
         raise InvalidInputError(f"{kind!r} is not one of {', '.join(KINDS)}", field="KIND")
     load = Load(KINDS[kind], open_table(file, sheet=sheet), project, dry_run, together)
     report = Report(kind, str(file), dry_run=dry_run)
-    asyncio.run(_run(load, report))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="openpyxl")  # of styles and extensions that do not matter
+        asyncio.run(_run(load, report))
     if as_json:
         typer.echo(json.dumps(report.document(), ensure_ascii=False))
     else:

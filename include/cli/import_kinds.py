@@ -251,8 +251,9 @@ class RowReader:
             case _:
                 name = ""
         name = "register" if name == "kind" else name
-        if any(one.row == number and one.field == self.heading(name) for one in self.problems):
-            return  # a moment that cannot be read counts as missing, too
+        told = {one.field for one in self.problems if one.row == number}
+        if self.heading(name) in told or (told and not name):
+            return  # a moment that cannot be read is missing, too, and what hangs together lacks a part
         self._complain(number, name, _message(item))
 
     def _complain(self, number: int, name: str, message: str) -> None:

@@ -6,7 +6,6 @@ A file can be read several times; no more of it is in memory than a row and a sp
 from __future__ import annotations
 
 import csv
-import warnings
 import zipfile
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE, getincrementaldecoder
 from collections.abc import Iterator, Sequence
@@ -153,14 +152,13 @@ def _readable() -> Iterator[None]:
 def _sheet_rows(table: Table) -> Iterator[NumberedRow]:
     from openpyxl import load_workbook
 
-    with _readable(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of styles and extensions that do not matter here
-        book = load_workbook(table.path, read_only=True, data_only=True)
+    # Given a path, openpyxl leaves a broken file open.
+    with _readable(), table.path.open("rb") as file:
+        book = load_workbook(file, read_only=True, data_only=True)
         try:
             sheet = _sheet(book, table.sheet)
             sheet.reset_dimensions()  # what the file says of its size need not be true
-            width = COLUMNS_MOST
-            for number, cells in enumerate(sheet.iter_rows(max_col=width, values_only=True), 1):
+            for number, cells in enumerate(sheet.iter_rows(max_col=COLUMNS_MOST, values_only=True), 1):
                 yield number, [_text(cell) for cell in cells]
         finally:
             book.close()
