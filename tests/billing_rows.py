@@ -13,7 +13,6 @@ from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from itertools import count
 from typing import Any
-from uuid import UUID
 
 import psycopg
 from psycopg import sql
@@ -142,7 +141,7 @@ def insert_bill(
         "year_quantity": "100",
         "estimates_in_a_row": 0,
         "flags": [],
-        "input_hash": UUID(int=0),
+        "input_hash": 0,
         "engine_version": 1,
         **changes,
     }

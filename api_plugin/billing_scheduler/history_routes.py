@@ -52,12 +52,12 @@ async def list_bills(
     database: DatabaseDep,
     project_id: ProjectQuery,
     device_type: TaskTypeQuery,
-    device_id: DeviceQuery = None,
+    device_id: DeviceQuery = "",
     page: Page = PAGE_DEFAULT,
     page_size: PageSize = PAGE_SIZE_DEFAULT,
 ) -> Envelope[Listed[BillOut]]:
     """Return a page of a project's bills, the newest first."""
-    wanted = BillFilter(str(project_id), commodities_of(TASK_TYPES, device_type), device_id)
+    wanted = BillFilter(str(project_id), commodities_of(TASK_TYPES, device_type), device_id or None)
     found = await transact(
         database,
         lambda connection: BillHistory(connection, projects=caller.projects).page(
@@ -76,11 +76,13 @@ async def list_bills_of_span(
     device_type: SpanTypeQuery,
     start_date: DateQuery,
     end_date: DateQuery,
-    device_id: DeviceQuery = None,
-    wm_type: SubtypeQuery = None,
+    device_id: DeviceQuery = "",
+    wm_type: SubtypeQuery = "",
 ) -> StreamingResponse:
     """Return all bills whose period ends on these dates, both included, the newest first."""
-    wanted = BillFilter(str(project_id), commodities_of(SPAN_TYPES, device_type), device_id, wm_type)
+    wanted = BillFilter(
+        str(project_id), commodities_of(SPAN_TYPES, device_type), device_id or None, wm_type or None
+    )
     pieces = bills_of_span(database, wanted, read_span(start_date, end_date), projects=caller.projects)
     # Read before the answer begins: what goes wrong until here is told in the API's form.
     first = await anext(pieces)

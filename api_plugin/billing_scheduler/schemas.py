@@ -13,7 +13,7 @@ from typing import Annotated, Any, Generic, TypeVar
 
 from fastapi import Query
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictStr
-from pydantic.json_schema import SkipJsonSchema, WithJsonSchema
+from pydantic.json_schema import WithJsonSchema
 
 from include.billing.model import Commodity
 from include.billing_tasks.model import TaskFields
@@ -76,10 +76,6 @@ def _date(value: Any) -> Any:
         raise ValueError("is not a date of the calendar") from None
 
 
-def _empty_is_none(value: Any) -> Any:
-    return None if value == "" else value
-
-
 def _one_of(codes: Sequence[int], meaning: str) -> AfterValidator:
     def check(value: int) -> int:
         if value not in codes:
@@ -105,15 +101,16 @@ SpanTypeQuery = Annotated[
     _one_of([ALL_SPAN_TYPES, *SPAN_TYPES.values()], "10 (all), 0 (electricity) or 1 (water)"),
     Query(description="10 all, 0 electricity, 1 water"),
 ]
+#: Empty is not given.
 DeviceQuery = Annotated[
-    Annotated[str, Field(max_length=DEVICE_LONGEST), AfterValidator(_clean)] | SkipJsonSchema[None],
-    BeforeValidator(_empty_is_none),
-    Query(description="device id or meter number, exactly"),
+    str,
+    Query(max_length=DEVICE_LONGEST, description="device id or meter number, exactly"),
+    AfterValidator(_clean),
 ]
 SubtypeQuery = Annotated[
-    Annotated[str, Field(max_length=TYPE_LONGEST), AfterValidator(_clean)] | SkipJsonSchema[None],
-    BeforeValidator(_empty_is_none),
-    Query(description="kind of water; bills of electricity pass"),
+    str,
+    Query(max_length=TYPE_LONGEST, description="kind of water; bills of electricity pass"),
+    AfterValidator(_clean),
 ]
 DateQuery = Annotated[date, BeforeValidator(_date), Query(examples=["2019-9-21"])]
 
