@@ -377,6 +377,16 @@ class TestEstimates:
         ]
         assert "estimated" in priced.flags
 
+    def test_only_the_end_of_the_bill_counts(self) -> None:
+        """The old meter was not read when it went: 9 days of 10. The new one was, and that is what lasts."""
+        old = meter(*self.PAIRS, valid_to="2026-03-10")
+        new = meter(("2026-03-10", 0), ("2026-04-01", 40), id_=2, valid_from="2026-03-10")
+        for installations, quantity in (([old], 90), ([old, new], 130)):
+            priced = bill(facts(installations), MARCH, before("2026-03-01", estimates=3))
+            assert (priced.quantity, priced.estimates_in_a_row) == (quantity, 0)
+            assert "estimated" not in priced.flags
+            assert priced.lines[0].method == "estimated_average"
+
     def test_split_of_an_estimate(self) -> None:
         """744 in 31 days of 24: as an estimate it is worse than as a split."""
         priced = bill(facts(meter(("2026-03-01", 0)), TOU, daily="24"))

@@ -176,6 +176,29 @@ class TestYear:
             bill(known, period("2026-01-01", "2026-02-01"), before("2026-01-01", "9999")).year_quantity == 100
         )
 
+    @pytest.mark.parametrize(
+        ("start", "end", "expected"),
+        [
+            ("2025-12-31 23:00", "2026-01-05", [(1, "10"), (1, "20")]),
+            ("2025-12-01", "2026-01-01 00:00:01", [(1, "10"), (1, "20")]),
+            ("2025-12-01", "2026-01-01", [(1, "10")]),
+            ("2026-01-01", "2026-02-01", [(1, "20")]),
+        ],
+    )
+    def test_new_year_near_an_end(self, start: str, end: str, expected: list[tuple[int, str]]) -> None:
+        pairs = {start: 0, end: 30} | {"2026-01-01": 10}
+        known = facts(meter(*sorted(pairs.items())), version(frame="YEAR", tiers=YEARLY))
+        assert _parts(bill(known, period(start, end))) == expected
+
+    def test_version_change_counts_on_from_the_first_day_of_the_year(self) -> None:
+        """2700 in the segment that begins with the scope: they count in the next one."""
+        first = version(1, frame="YEAR", tiers=YEARLY)
+        second = version(2, frame="YEAR", tiers=YEARLY, effective_from=at("2026-01-16"))
+        known = facts(meter(("2026-01-01", 0), ("2026-01-16", 2700), ("2026-02-01", 2900)), first, second)
+        priced = bill(known, period("2026-01-01", "2026-02-01"), before("2026-01-01", "9999"))
+        assert _parts(priced) == [(1, "2700"), (1, "180"), (2, "20")]
+        assert priced.year_quantity == 2900
+
     def test_version_change_counts_on(self) -> None:
         """100 before, 2800 with the first version, then 80 + 20 with the second."""
         first = version(1, frame="YEAR", tiers=YEARLY)

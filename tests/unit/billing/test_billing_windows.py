@@ -111,6 +111,8 @@ class TestSplit:
         found = split(points, d(9), d(1), TWO, SHANGHAI)
         assert found.by_kind == {"PEAK": d(8), "VALLEY": d(1)}
         assert not found.coarse
+        points[-1] = (points[-1][0] + timedelta(seconds=1), d(9))
+        assert split(points, d(9), d(1), TWO, SHANGHAI).coarse
 
     def test_what_is_left_goes_to_the_largest(self) -> None:
         """PEAK is 14 of 24 hours, VALLEY 10."""
