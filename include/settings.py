@@ -58,6 +58,9 @@ class Settings(BaseSettings):
     retry_in_run_seconds: float = Field(60.0, ge=0)
     definitions_per_shard: int = Field(2000, ge=1)
 
+    # --- billing
+    billing_workers: int = Field(2, ge=1, le=64)
+
     # --- outbound calls
     egress_allow: Annotated[tuple[Network, ...], NoDecode] = ()
     callback_timeout_seconds: float = Field(10.0, gt=0, le=3600)

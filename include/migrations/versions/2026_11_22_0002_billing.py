@@ -177,7 +177,16 @@ CREATE TABLE reading (
     CONSTRAINT reading_correction CHECK ((source = 'correction') = (supersedes_id IS NOT NULL))
 );
 CREATE UNIQUE INDEX reading_unique ON reading (register_id, read_at, source) WHERE supersedes_id IS NULL;
-CREATE INDEX reading_corrections ON reading (register_id, read_at) WHERE supersedes_id IS NOT NULL;
+CREATE INDEX reading_in_time ON reading (register_id, read_at, id);
+
+-- What was known of a register at a moment; inlined into the queries that use it.
+CREATE FUNCTION good_readings(of_register bigint, of_installation bigint, known_at timestamptz)
+RETURNS SETOF reading LANGUAGE sql STABLE AS $$
+    SELECT r.* FROM reading r
+    WHERE r.register_id = of_register AND r.installation_id = of_installation
+      AND r.recorded_at <= known_at AND r.quality <> 'suspect'
+      AND NOT EXISTS (SELECT FROM reading c WHERE c.supersedes_id = r.id AND c.recorded_at <= known_at)
+$$;
 
 CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -351,6 +360,8 @@ CREATE TABLE bill (
     state             text NOT NULL CONSTRAINT bill_state CHECK (state IN ('draft', 'final', 'void')),
     period_from       timestamptz NOT NULL,
     period_to         timestamptz NOT NULL,
+    months            numeric(14, 10) NOT NULL,    -- length in months, and in periods of the crontab
+    coverage          numeric(16, 10) NOT NULL,
     previous_quantity numeric(20, 6) NOT NULL,
     quantity          numeric(20, 6) NOT NULL,
     unit              text NOT NULL,
@@ -363,7 +374,7 @@ CREATE TABLE bill (
     estimates_in_a_row integer NOT NULL,
     flags             text[] NOT NULL,
     cutoff            timestamptz NOT NULL,
-    input_hash        uuid NOT NULL,
+    input_hash        bigint NOT NULL,
     engine_version    smallint NOT NULL,
     original_bill_id  bigint,          -- the voided bill that this one stands for
     created_at        timestamptz NOT NULL,
@@ -475,6 +486,7 @@ CREATE TABLE adjustment (
     open_amount      numeric(14, 2) NOT NULL,      -- not on a bill yet: a credit never makes a bill negative
     reason           text NOT NULL,
     detail           jsonb NOT NULL,               -- the lines before and after
+    manual           boolean NOT NULL DEFAULT false,     -- a person's decision, not a difference that was found
     actor            text,
     cutoff           timestamptz NOT NULL,
     first_bill_id    bigint REFERENCES bill,       -- whose year_quantity counts its quantity
