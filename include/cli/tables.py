@@ -158,7 +158,12 @@ def _sheet_rows(table: Table) -> Iterator[NumberedRow]:
         try:
             sheet = _sheet(book, table.sheet)
             sheet.reset_dimensions()  # what the file says of its size need not be true
-            for number, cells in enumerate(sheet.iter_rows(max_col=COLUMNS_MOST, values_only=True), 1):
+            first = next(
+                (row for row in sheet.iter_rows(max_col=COLUMNS_MOST, values_only=True) if any(row)), ()
+            )
+            # Rows are filled up to the last column asked for, which would be most of the work.
+            width = len(trimmed([_text(cell) for cell in first])) + 1
+            for number, cells in enumerate(sheet.iter_rows(max_col=width, values_only=True), 1):
                 yield number, [_text(cell) for cell in cells]
         finally:
             book.close()

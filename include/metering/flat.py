@@ -142,14 +142,17 @@ def _shown(value: object) -> str:
     return f"{value.normalize():f}" if isinstance(value, Decimal) else str(value)
 
 
+# Parts are made without another check: their values come from a row that was checked.
+
+
 def _premise(row: ServicePointRow) -> PremiseRow | None:
     if row.address is None:
         return None
-    return PremiseRow(key=row.premise_key, address=row.address, area=row.area)
+    return PremiseRow.model_construct(key=row.premise_key, address=row.address, area=row.area)
 
 
 def _point(row: ServicePointRow) -> PointRow:
-    return PointRow(
+    return PointRow.model_construct(
         key=row.key,
         premise=row.premise_key,
         commodity=row.commodity,
@@ -161,19 +164,19 @@ def _point(row: ServicePointRow) -> PointRow:
 def _meter(row: ServicePointRow) -> MeterRow | None:
     if row.device_id is None:
         return None
-    register = RegisterRow(
+    register = RegisterRow.model_construct(
         kind=row.register_kind,
         unit=row.unit or UNITS[row.commodity],
-        multiplier=row.multiplier or 1,
+        multiplier=row.multiplier or Decimal(1),
         modulus=row.turns_at,
     )
-    return MeterRow(device_id=row.device_id, commodity=row.commodity, registers=[register])
+    return MeterRow.model_construct(device_id=row.device_id, commodity=row.commodity, registers=[register])
 
 
 def _installation(row: ServicePointRow) -> InstallRow | None:
     if row.device_id is None or row.installed_at is None or row.initial_reading is None:
         return None
-    return InstallRow(
+    return InstallRow.model_construct(
         service_point=row.key,
         device_id=row.device_id,
         installed_at=row.installed_at,
@@ -184,14 +187,14 @@ def _installation(row: ServicePointRow) -> InstallRow | None:
 def _party(row: ServicePointRow) -> PartyRow | None:
     if row.name is None or row.resident is None:
         return None
-    return PartyRow(key=row.resident, name=row.name, cellphone=row.cellphone or "")
+    return PartyRow.model_construct(key=row.resident, name=row.name, cellphone=row.cellphone or "")
 
 
 def _occupancy(row: ServicePointRow) -> OccupancyRow | None:
     moved_in_at = row.moved_in_at or row.installed_at
     if row.resident is None or moved_in_at is None:
         return None
-    return OccupancyRow(
+    return OccupancyRow.model_construct(
         service_point=row.key,
         party=row.resident,
         moved_in_at=moved_in_at,

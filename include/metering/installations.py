@@ -142,7 +142,20 @@ class InstallationService(ProjectService):
         if not items:
             return
         await share_readings(self.connection, self.project_id)
-        await self.repository.insert_installations(items)
+        ids = await self.repository.insert_installations(items)
+        await self.repository.insert_initial_readings(
+            [
+                {
+                    "installation_id": ids[item["meter_id"]],
+                    "meter_id": item["meter_id"],
+                    "installed_at": item["installed_at"],
+                    "kind": kind,
+                    "value": value,
+                }
+                for item in items
+                for kind, value in item["readings"].items()
+            ]
+        )
         since = [
             {"service_point_id": item["service_point_id"], "since": item["installed_at"]} for item in items
         ]
@@ -169,6 +182,7 @@ class InstallationService(ProjectService):
                 field=at_field,
             )
         await share_readings(self.connection, self.project_id)
+        await self.repository.lock_registers(stay.meter_id)
         last = await self.repository.last_readings(stay, at)
         totals = await self._totals(last, shown, at, at_field, field)
         await self.repository.end_installation(stay.id, at)

@@ -48,7 +48,9 @@ class MeterService(ProjectService):
         created = await self.repository.put_meters(
             [row.model_dump(include={"device_id", "commodity"}) for row in rows]
         )
-        changed = await self.repository.drop_registers([row.device_id for row in rows], items)
+        changed = await self.repository.drop_registers(
+            [{"device_id": row.device_id, "kinds": [one.kind for one in row.registers]} for row in rows]
+        )
         changed |= await self.repository.put_registers(items)
         new = sum(created.values())
         updated = len(changed.union(created)) - new

@@ -18,6 +18,9 @@ from include.metering.problems import Problems, alone, refuse_twice
 from include.metering.rows import MoveOutFields, OccupancyFields, OccupancyRow, PartyRow
 from include.metering.scope import ProjectService, require, tally
 
+#: What an occupancy is told from others by.
+_SAME = ("service_point_id", "party_id", "moved_in_at")
+
 
 class PeopleService(ProjectService):
     """Parties and their occupancies. Errors: `InvalidRowsError`, `ConflictingRowsError`, `NotFoundError`."""
@@ -129,7 +132,10 @@ class PeopleService(ProjectService):
 
     async def _check_free(self, items: Sequence[dict[str, Any]]) -> None:
         problems = Problems()
+        changing = {tuple(item[name] for name in _SAME) for item in items}
         for other in await self.repository.occupancies_in_the_way(items):
+            if tuple(other[name] for name in _SAME) in changing:
+                continue
             end = f" to {other['moved_out_at'].isoformat()}" if other["moved_out_at"] else ""
             problems.contradict(
                 other["row"], "party", f"lives there from {other['moved_in_at'].isoformat()}{end} already"

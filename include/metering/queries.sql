@@ -159,13 +159,12 @@ WHERE (r.unit, r.multiplier, r.modulus) IS DISTINCT FROM (excluded.unit, exclude
 RETURNING (SELECT device_id FROM meter WHERE id = r.meter_id) AS device_id
 
 -- name: drop_registers
--- Registers of these meters that are not among those told.
+-- Registers of these meters that are not among the kinds told.
 DELETE FROM register r
-USING meter m
-WHERE m.project_id = %(project)s AND m.device_id = ANY(%(device_ids)s) AND r.meter_id = m.id
-  AND NOT EXISTS (SELECT FROM jsonb_to_recordset(%(items)s::jsonb) AS i (device_id text, kind text)
-                  WHERE i.device_id = m.device_id AND i.kind = r.kind)
-RETURNING m.device_id
+USING jsonb_to_recordset(%(items)s::jsonb) AS i (device_id text, kinds text[])
+JOIN meter m ON m.project_id = %(project)s AND m.device_id = i.device_id
+WHERE r.meter_id = m.id AND r.kind <> ALL(i.kinds)
+RETURNING i.device_id
 
 -- name: find_meter
 -- One meter with its registers and where it is.
@@ -221,22 +220,22 @@ JOIN meter m ON m.id = y.meter_id
 ORDER BY y.row, y.valid_from, y.id
 
 -- name: insert_installations
--- Meters come, each with the displays of its registers: a new life of the counters.
-WITH item AS (
-    SELECT * FROM jsonb_to_recordset(%(items)s::jsonb)
-        AS i (service_point_id bigint, meter_id bigint, installed_at timestamptz, readings jsonb)
-), made AS (
-    INSERT INTO meter_installation (meter_id, service_point_id, valid_from)
-    SELECT meter_id, service_point_id, installed_at FROM item ORDER BY service_point_id
-    RETURNING id, meter_id
-)
+-- Meters come.
+INSERT INTO meter_installation (meter_id, service_point_id, valid_from)
+SELECT meter_id, service_point_id, installed_at
+FROM jsonb_to_recordset(%(items)s::jsonb)
+     AS i (service_point_id bigint, meter_id bigint, installed_at timestamptz)
+ORDER BY service_point_id
+RETURNING id, meter_id
+
+-- name: insert_initial_readings
+-- The displays of meters that come: each begins a new life of its counter.
 INSERT INTO reading (register_id, installation_id, read_at, value, total, source, quality)
-SELECT r.id, made.id, item.installed_at, g.value::numeric, g.value::numeric, 'install', 'ok'
-FROM made
-JOIN item ON item.meter_id = made.meter_id
-CROSS JOIN jsonb_each_text(item.readings) AS g (kind, value)
-JOIN register r ON r.meter_id = made.meter_id AND r.kind = g.kind
-ORDER BY made.id, r.id
+SELECT r.id, i.installation_id, i.installed_at, i.value, i.value, 'install', 'ok'
+FROM jsonb_to_recordset(%(items)s::jsonb)
+     AS i (installation_id bigint, meter_id bigint, installed_at timestamptz, kind text, value numeric)
+JOIN register r ON r.meter_id = i.meter_id AND r.kind = i.kind
+ORDER BY i.installation_id, r.id
 
 -- name: last_stay
 -- The last installation of a service point.
@@ -244,6 +243,10 @@ SELECT n.id, n.meter_id, m.device_id, n.valid_from AS installed_at, nullif(n.val
 FROM meter_installation n JOIN meter m ON m.id = n.meter_id
 WHERE n.service_point_id = %(service_point_id)s
 ORDER BY n.valid_from DESC LIMIT 1
+
+-- name: lock_registers
+-- The registers of a meter, locked as a batch of readings locks them.
+SELECT id FROM register WHERE meter_id = %(meter_id)s ORDER BY id FOR NO KEY UPDATE
 
 -- name: last_readings
 -- Of each register of an installation its last good reading up to a moment, the first good one of the 90 days before that, and whether there are later ones.
@@ -270,15 +273,17 @@ SELECT register_id, %(id)s, %(at)s, value, total, 'remove', 'ok'
 FROM jsonb_to_recordset(%(items)s::jsonb) AS i (register_id bigint, value numeric, total numeric)
 
 -- name: request_rerating
--- Bills of these service points that end after a moment are looked at again.
+-- Bills of these service points that end after a moment are looked at again; so are those that a run may be making.
 INSERT INTO rerate_request AS q (service_point_id, since, requested_at)
 SELECT i.service_point_id, i.since, %(now)s
 FROM jsonb_to_recordset(%(items)s::jsonb) AS i (service_point_id bigint, since timestamptz)
 WHERE EXISTS (SELECT FROM bill b
               WHERE b.service_point_id = i.service_point_id AND b.period_to > i.since AND b.state <> 'void')
+   OR i.since < (SELECT max(period_to) FROM billing_run
+                 WHERE project_id = %(project)s AND state <> 'succeeded')
 ORDER BY i.service_point_id
 ON CONFLICT (service_point_id) DO UPDATE
-SET since = least(q.since, excluded.since), requested_at = excluded.requested_at
+SET since = least(q.since, excluded.since), requested_at = greatest(q.requested_at, excluded.requested_at)
 
 -- name: list_installations
 -- Installations of a service point or of a meter, the first one first, with the displays at both ends as far as they were not corrected, else as corrected.
@@ -336,18 +341,13 @@ DELETE FROM party WHERE project_id = %(project)s AND key = %(key)s RETURNING id
 SELECT key, id FROM party WHERE project_id = %(project)s AND key = ANY(%(keys)s) ORDER BY id FOR KEY SHARE
 
 -- name: occupancies_in_the_way
--- Occupancies of the same party at the same service point that overlap new ones and are not among them.
-WITH item AS (
-    SELECT * FROM jsonb_to_recordset(%(items)s::jsonb)
-        AS i (row integer, service_point_id bigint, party_id bigint, moved_in_at timestamptz,
-              moved_out_at timestamptz)
-)
-SELECT i.row, o.valid_from AS moved_in_at, nullif(o.valid_to, 'infinity') AS moved_out_at
-FROM item i
+-- Occupancies of the same party at the same service point that overlap those told.
+SELECT i.row, o.service_point_id, o.party_id, o.valid_from AS moved_in_at,
+       nullif(o.valid_to, 'infinity') AS moved_out_at
+FROM jsonb_to_recordset(%(items)s::jsonb)
+     AS i (row integer, service_point_id bigint, party_id bigint, moved_in_at timestamptz, moved_out_at timestamptz)
 JOIN occupancy o ON o.service_point_id = i.service_point_id AND o.party_id = i.party_id
     AND tstzrange(o.valid_from, o.valid_to) && tstzrange(i.moved_in_at, coalesce(i.moved_out_at, 'infinity'))
-WHERE NOT EXISTS (SELECT FROM item j WHERE j.service_point_id = o.service_point_id
-                  AND j.party_id = o.party_id AND j.moved_in_at = o.valid_from)
 ORDER BY i.row, o.valid_from
 
 -- name: change_occupancies

@@ -152,10 +152,9 @@ class MeteringRepository:
         """Return the meters of which a register is new or changed."""
         return {row["device_id"] for row in await self._all(queries.put_registers, items=_json(items))}
 
-    async def drop_registers(self, device_ids: Collection[str], kept: Sequence[Item]) -> set[str]:
+    async def drop_registers(self, items: Sequence[Item]) -> set[str]:
         """Return the meters of which a register went."""
-        rows = await self._all(queries.drop_registers, device_ids=list(device_ids), items=_json(kept))
-        return {row["device_id"] for row in rows}
+        return {row["device_id"] for row in await self._all(queries.drop_registers, items=_json(items))}
 
     async def find_meter(self, device_id: str) -> Meter | None:
         row = await self._one(queries.find_meter, key=device_id)
@@ -177,12 +176,20 @@ class MeteringRepository:
         rows = await self._all(queries.stays_in_the_way, items=_json(items))
         return [Stay(**{**row, "initial_readings": _readings(row["initial_readings"])}) for row in rows]
 
-    async def insert_installations(self, items: Sequence[Item]) -> None:
-        await self._run(queries.insert_installations, items=_json(items))
+    async def insert_installations(self, items: Sequence[Item]) -> dict[int, int]:
+        """Return the id of each by its meter."""
+        rows = await self._all(queries.insert_installations, items=_json(items))
+        return {row["meter_id"]: row["id"] for row in rows}
+
+    async def insert_initial_readings(self, items: Sequence[Item]) -> None:
+        await self._run(queries.insert_initial_readings, items=_json(items))
 
     async def last_stay(self, service_point_id: int) -> CurrentStay | None:
         row = await self._one(queries.last_stay, service_point_id=service_point_id)
         return CurrentStay(**row) if row else None
+
+    async def lock_registers(self, meter_id: int) -> None:
+        await self._run(queries.lock_registers, meter_id=meter_id)
 
     async def last_readings(self, stay: CurrentStay, at: datetime) -> list[LastReading]:
         rows = await self._all(queries.last_readings, id=stay.id, meter_id=stay.meter_id, at=at)
@@ -235,7 +242,7 @@ class MeteringRepository:
         return {row["key"]: row["id"] for row in await self._all(queries.party_ids, keys=list(keys))}
 
     async def occupancies_in_the_way(self, items: Sequence[Item]) -> list[Item]:
-        """Return row, moved_in_at and moved_out_at of each."""
+        """Return each with the row of the one whose time it shares."""
         return await self._all(queries.occupancies_in_the_way, items=_json(items))
 
     async def change_occupancies(self, items: Sequence[Item], *, ends: bool) -> dict[int, bool]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from psycopg import sql
 
 from tests.builders import make_token
 
@@ -326,21 +327,33 @@ class TestReplace:
         )
 
 
+def insert_bill(connection, **values):
+    """Insert a bill of which only these columns matter; the others have whatever their type allows."""
+    blank = {"ARRAY": "{}", "text": "", "boolean": False, "timestamp with time zone": APR}
+    for column in connection.execute(
+        "SELECT column_name AS name, data_type AS kind FROM information_schema.columns"
+        " WHERE table_name = 'bill' AND is_nullable = 'NO' AND column_default IS NULL"
+    ).fetchall():
+        values.setdefault(column["name"], blank.get(column["kind"], 1))
+    statement = sql.SQL("INSERT INTO bill ({}) VALUES ({})").format(
+        sql.SQL(", ").join(map(sql.Identifier, values)), sql.SQL(", ").join(map(sql.Placeholder, values))
+    )
+    connection.execute(statement, values)
+
+
 async def test_bills_that_a_change_touches_are_looked_at_again(client, connection):
     await install(client)
-    connection.execute(
-        "INSERT INTO bill (project_id, service_point_id, meter_id, device_id, commodity, address, state,"
-        " period_from, period_to, previous_quantity, quantity, unit, charge, rounding_delta, year_quantity,"
-        " estimates_in_a_row, flags, cutoff, input_hash, engine_version, created_at)"
-        " SELECT project_id, id, 1, 'm1', commodity, '{}', 'final', %s, %s, 0, 0, 'kWh', 0, 0, 0, 0, '{}',"
-        " now(), 1, 1, now() FROM service_point WHERE key = 'p1'",
-        [JAN, APR],
+    point = connection.execute("SELECT id FROM service_point WHERE key = 'p1'").fetchone()["id"]
+    insert_bill(
+        connection, project_id="42", service_point_id=point, state="final", period_from=JAN, period_to=APR
     )
     await remove(client)
-    row = connection.execute("SELECT service_point_id, since FROM rerate_request").fetchone()
-    assert row["since"] == datetime(2026, 3, 1, tzinfo=UTC)
+    requests = "SELECT service_point_id, since FROM rerate_request"
+    expected = [{"service_point_id": point, "since": datetime(2026, 3, 1, tzinfo=UTC)}]
+    assert connection.execute(requests).fetchall() == expected
     await install(client, device_id="m2", at="2026-04-02T00:00:00Z", TOTAL=1)
-    assert connection.execute("SELECT count(*) AS n FROM rerate_request").fetchone() == {"n": 1}
+    await install(client, point="p2", device_id="tou", TOTAL=1, PEAK=1, VALLEY=1)
+    assert connection.execute(requests).fetchall() == expected
 
 
 # --- people
