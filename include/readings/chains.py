@@ -7,17 +7,17 @@ is decreasing, and the chain goes on without it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from itertools import pairwise
+from operator import itemgetter
+from typing import NamedTuple
 
 from include.readings.model import NewReading, Place, Placed, ReadingRules, Stored
 from include.readings.turns import Counted, placed_total, plausible_step
 
 
-@dataclass(frozen=True, slots=True)
-class Chain:
+class Chain(NamedTuple):
     """The new readings of a chain and the stored ones around them, each in order of time.
 
     :ivar stored: the last good one before the first new one, all between, the first good one after the last
@@ -35,9 +35,9 @@ def doubtful_since(chain: Chain, *, counts_down: bool = False) -> datetime | Non
     """
     if chain.place.register.modulus is None or counts_down:
         return None
-    good = [(one.counted.read_at, one.counted.value) for one in chain.stored if one.good]
-    shown = sorted([*good, *((new.read_at, new.value) for new in chain.new)], key=lambda pair: pair[0])
-    for (before, high), (_, low) in pairwise(shown):
+    shown = [(one.counted.read_at, one.counted.value) for one in chain.stored if one.good]
+    shown += [(new.read_at, new.value) for new in chain.new]
+    for (before, high), (_, low) in pairwise(sorted(shown, key=itemgetter(0))):
         if low < high:
             return before
     return None

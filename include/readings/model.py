@@ -1,11 +1,14 @@
-"""Readings on their way in, what is stored of them, and reports. Moments are aware and in UTC."""
+"""Readings on their way in, what is stored of them, and reports. Moments are aware and in UTC.
+
+What a batch has ten thousand of is a named tuple: it is made in a fraction of the time of a frozen dataclass.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Literal
+from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 from include.billing.model import Commodity, Kind
@@ -37,8 +40,7 @@ CLIENT_QUALITIES: tuple[Quality, ...] = ("ok", "estimated")
 ROWS_MOST = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class NewReading:
+class NewReading(NamedTuple):
     """A row that can be read; whether it fits its counter is not known yet.
 
     :ivar row: its place in the batch, from 0
@@ -55,8 +57,7 @@ class NewReading:
     note: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class RegisterRow:
+class RegisterRow(NamedTuple):
     """A register and its meter."""
 
     id: int
@@ -66,8 +67,7 @@ class RegisterRow:
     device_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class InstallationRow:
+class InstallationRow(NamedTuple):
     """A stay of a meter at a service point.
 
     :ivar valid_to: None while it lasts
@@ -86,8 +86,7 @@ class InstallationRow:
         return self.valid_from <= moment and (self.valid_to is None or moment <= self.valid_to)
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(NamedTuple):
     """A reading that is there already.
 
     :ivar good: neither suspect nor superseded
@@ -101,16 +100,14 @@ class Stored:
     original: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """A register during an installation: the chain in which totals never decrease."""
 
     register: RegisterRow
     installation: InstallationRow
 
 
-@dataclass(frozen=True, slots=True)
-class Placed:
+class Placed(NamedTuple):
     """A new reading with its total. A suspect one fits nowhere; its total is its value and means nothing.
 
     :ivar since: the good reading before it, or the beginning of the installation

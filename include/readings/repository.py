@@ -62,13 +62,13 @@ class ReadingRepository:
     async def lock_registers(self, project_id: str, wanted: Iterable[tuple[str, str]]) -> list[RegisterRow]:
         """Lock and return the registers of these (device id, kind); unknown ones are not among them."""
         pairs = list(wanted)
-        rows = await self._rows(
+        rows = await self._tuples(
             queries.lock_registers,
             project_id=project_id,
             device_ids=[device for device, _ in pairs],
             kinds=[kind for _, kind in pairs],
         )
-        return [RegisterRow(**row) for row in rows]
+        return [RegisterRow._make(row) for row in rows]
 
     async def known_devices(self, project_id: str, device_ids: Sequence[str]) -> set[str]:
         rows = await self._rows(queries.known_devices, project_id=project_id, device_ids=list(device_ids))
@@ -77,33 +77,30 @@ class ReadingRepository:
     async def find_installations(
         self, project_id: str, meter_ids: Iterable[int], first: datetime, last: datetime
     ) -> list[InstallationRow]:
-        rows = await self._rows(
+        rows = await self._tuples(
             queries.find_installations,
             project_id=project_id,
-            meter_ids=list(meter_ids),
+            meter_ids=_array(meter_ids),
             first=first,
             last=last,
         )
-        return [InstallationRow(**row) for row in rows]
+        return [InstallationRow._make(row) for row in rows]
 
     async def surrounding_readings(
         self, spans: Sequence[tuple[Place, datetime, datetime]]
     ) -> list[list[Stored]]:
         """Return for each (chain, first moment, last moment) the readings around and between, in order."""
         found: list[list[Stored]] = [[] for _ in spans]
-        async with self.connection.cursor(row_factory=tuple_row) as cursor:
-            await cursor.execute(
-                queries.surrounding_readings,
-                {
-                    "register_ids": [place.register.id for place, _, _ in spans],
-                    "installation_ids": [place.installation.id for place, _, _ in spans],
-                    "firsts": [first for _, first, _ in spans],
-                    "lasts": [last for _, _, last in spans],
-                },
-            )
-            for ordinal, id, read_at, value, total, source, good, original in await cursor.fetchall():
-                counted = Counted(read_at, value, total)
-                found[ordinal - 1].append(Stored(id, counted, source, good, original))
+        rows = await self._tuples(
+            queries.surrounding_readings,
+            register_ids=_array(place.register.id for place, _, _ in spans),
+            installation_ids=_array(place.installation.id for place, _, _ in spans),
+            firsts=_array(first.isoformat() for _, first, _ in spans),
+            lasts=_array(last.isoformat() for _, _, last in spans),
+        )
+        for ordinal, id, read_at, value, total, source, good, original in rows:
+            counted = Counted(read_at, value, total)
+            found[ordinal - 1].append(Stored(id, counted, source, good, original))
         return found
 
     async def history_starts(self, moments: Sequence[tuple[Place, datetime]]) -> dict[int, Counted]:
@@ -327,6 +324,12 @@ class ReadingRepository:
         )
         return cursor.rowcount == 1
 
+    async def _tuples(self, statement: str, **parameters: Any) -> list[tuple[Any, ...]]:
+        """Return the rows of a batch, in the order of the columns."""
+        async with self.connection.cursor(row_factory=tuple_row) as cursor:
+            await cursor.execute(statement, parameters)
+            return await cursor.fetchall()
+
     async def _rows(self, statement: str, **parameters: Any) -> list[dict[str, Any]]:
         cursor = await self.connection.execute(statement, parameters)
         return list(await cursor.fetchall())
@@ -334,6 +337,14 @@ class ReadingRepository:
 
 def _list(projects: Sequence[str] | None) -> list[str] | None:
     return None if projects is None else list(projects)
+
+
+def _array(parts: Iterable[int | str]) -> str:
+    """Return an array as Postgres reads it; psycopg takes ten times as long for ten thousand of them.
+
+    :param parts: numbers or moments, nothing that would need quotes
+    """
+    return f"{{{','.join(map(str, parts))}}}"
 
 
 def _copy_line(one: Placed, recorded_at: str) -> str:

@@ -46,6 +46,13 @@ def read_rows(
     good: list[NewReading] = []
     problems: list[BadRow] = []
     latest = now + FUTURE_TOLERANCE
+
+    def moment(given: Any) -> datetime:
+        return _past(read_moment(given, zone), latest)
+
+    def top_up(given: Any) -> Decimal:
+        return ZERO if given is None else _top_up(given, counts_down)
+
     for number, raw in enumerate(rows):
         if not isinstance(raw, Mapping):
             problems.append(BadRow(number, "", "must be an object"))
@@ -56,11 +63,11 @@ def read_rows(
             row=number,
             device_id=reader.take("device_id", _device),
             kind=reader.take("register", _kind),
-            read_at=reader.take("read_at", lambda given: _past(read_moment(given, zone), latest)),
+            read_at=reader.take("read_at", moment),
             value=reader.take("value", read_value),
             quality=reader.take("quality", _quality),
             source=reader.take("source", _source) if "source" in raw else source,
-            top_up=reader.take("top_up", lambda given: _top_up(given, counts_down)),
+            top_up=reader.take("top_up", top_up),
             note=reader.take("note", _note),
         )
         if reader.problems:
@@ -174,8 +181,6 @@ def _one_of(given: Any, known: Sequence[str], default: str) -> str:
 
 
 def _top_up(given: Any, counts_down: bool) -> Decimal:
-    if given is None:
-        return ZERO
     value = read_value(given)
     if value and not counts_down:
         raise ValueError("is for meters that show what remains (reading_mode remaining)")

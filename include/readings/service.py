@@ -172,7 +172,8 @@ class ReadingService:
             places[key] = place
             rows.setdefault(key, []).append(new)
         for batch in rows.values():
-            batch.sort(key=lambda new: new.read_at)
+            if len(batch) > 1:
+                batch.sort(key=lambda new: new.read_at)
         spans = [(places[key], batch[0].read_at, batch[-1].read_at) for key, batch in rows.items()]
         stored = await self.repository.surrounding_readings(spans) if spans else []
         return [

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import NamedTuple
 
 #: Without history a turn is believed only of a counter near its end (research A4, the rollover threshold of
 #: Oracle's meter data management) ...
@@ -23,8 +23,7 @@ HISTORY = timedelta(days=90)
 ONE_DAY = timedelta(days=1)
 
 
-@dataclass(frozen=True, slots=True)
-class Counted:
+class Counted(NamedTuple):
     """A good reading as the reckoning of turns needs it: what it displayed, what was counted by then."""
 
     read_at: datetime
