@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -186,6 +187,26 @@ async def remove(client, at=MAR, status=200, **readings):
     return await post(
         client, "service-points/p1/remove", status, removed_at=at, readings=readings or {"TOTAL": 9500}
     )
+
+
+async def test_many_at_once_get_an_answer_each(client, connection):
+    """One of those that want the same meter gets it; whatever the order, nobody fails for another reason."""
+    body = {"device_id": "m1", "installed_at": JAN, "readings": {"TOTAL": 1}}
+    flat = {"items": [row(n, installed_at=FEB) for n in range(20)]}
+    answers = await asyncio.gather(
+        *(client.post(f"{PROJECT}/service-points/{p}/install", json=body) for p in ("p1", "p2") * 4),
+        *(client.post(f"{PROJECT}/service-points/bulk", json=flat) for _ in range(3)),
+        *(
+            client.post(f"{PROJECT}/service-points/p1/move-in", json={"party": "ann", "moved_in_at": at})
+            for at in (JAN, FEB, MAR)
+        ),
+    )
+    statuses = [answer.status_code for answer in answers]
+    assert set(statuses) <= {200, 201, 409}
+    assert statuses[:8].count(201) == 1
+    assert statuses[8:11] == [200, 200, 200]
+    assert statuses[11:].count(201) == 1
+    assert counts(connection)[1:] == [22, 24, 21, 21, 23, 21, 21]
 
 
 class TestRemove:
