@@ -131,6 +131,8 @@ def insert_bill(
         "state": "final",
         "period_from": at("2019-10-01T00:00:00"),
         "period_to": at("2019-11-01T00:00:00"),
+        "months": "1",
+        "coverage": "1",
         "previous_quantity": "0",
         "quantity": "100",
         "unit": "kWh" if place.commodity == "electricity" else "m3",
@@ -153,6 +155,24 @@ def insert_bill(
     if values["state"] == "final":
         tally_bills(connection, values["project_id"], values["commodity"])
     return bill_id
+
+
+def copy_bill(connection: psycopg.Connection, bill_id: int, copies: int, step: timedelta) -> None:
+    """Insert a bill again and again, each a `step` later, its charge the number of the copy; count them."""
+    connection.execute(
+        """
+        INSERT INTO bill
+        SELECT (jsonb_populate_record(bill, jsonb_build_object(
+            'id', nextval('bill_id'), 'charge', n,
+            'period_from', bill.period_from + n * %(step)s, 'period_to', bill.period_to + n * %(step)s
+        ))).*
+        FROM bill, generate_series(1, %(copies)s) AS n
+        WHERE bill.id = %(id)s
+        """,
+        {"id": bill_id, "copies": copies, "step": step},
+    )
+    found = connection.execute("SELECT project_id, commodity FROM bill WHERE id = %s", [bill_id]).fetchone()
+    tally_bills(connection, found["project_id"], found["commodity"], copies)
 
 
 def insert_lines(

@@ -72,9 +72,10 @@ class TestLogin:
             answer = await nobody.post("/login/", json={**ANNA, **changes})
             assert (answer.status_code, answer.json()) == (401, WRONG), changes
 
-    async def test_401_half_of_a_surrogate_pair_is_no_password(self, nobody, anna):
+    async def test_400_half_of_a_surrogate_pair(self, nobody, anna):
         answer = await nobody.post("/login/", content=b'{"username": "anna", "password": "\\ud800"}')
-        assert (answer.status_code, answer.json()) == (401, WRONG)
+        assert (answer.status_code, answer.json()["meta"]["code"]) == (400, 10000)
+        assert answer.json()["meta"]["message"].startswith("password: must be a valid string")
 
     async def test_401_a_disabled_account_and_its_tokens(self, nobody, anna, database, connection):
         token = (await nobody.post("/login/", json=ANNA)).json()["data"]["token"]

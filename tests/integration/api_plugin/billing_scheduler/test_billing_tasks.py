@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from itertools import product
 from typing import Any
@@ -229,6 +230,19 @@ class TestCreate:
             body = answer.json()
             assert (answer.status_code, body["meta"]["code"], body["data"]) == (400, 10000, {}), content
             assert body["meta"]["message"].startswith(message), content
+
+    async def test_400_half_of_a_surrogate_pair(self, client):
+        half = "\ud800"
+        for changes, field in (
+            ({"name": half}, "name"),
+            ({"description": half}, "description"),
+            (crontab(minute=half), "crontab.minute"),
+            (crontab(**{half: 1}), "crontab.?"),
+            ({half: 1}, "?"),
+        ):
+            answer = await client.post("/task/", content=json.dumps({**CREATE, **changes}))
+            assert (answer.status_code, answer.json()["meta"]["code"]) == (400, 10000), field
+            assert answer.json()["meta"]["message"].startswith(f"{field}: "), field
 
     async def test_403_a_project_of_somebody_else(self, stranger, connection: psycopg.Connection):
         answer = await stranger.post("/task/", json=CREATE)
