@@ -75,7 +75,7 @@ class Measured:
     """What was used in a period.
 
     :ivar installation: the last one of the period
-    :ivar opening: counter of its `TOTAL` register where its time in the period begins; `closing`: ends
+    :ivar opening: what its `TOTAL` register shows where it is first measured; `closing`: last
     :ivar estimates_in_a_row: bills up to this one that end at an estimate
     """
 
@@ -117,7 +117,7 @@ def measure(facts: Facts, period: Period, before: Before | None) -> Measured | P
     if in_a_row > facts.rules.estimates_in_a_row:
         return Parked("too_many_estimates", f"{in_a_row} bills in a row would end at an estimate")
     last = installed[-1]
-    opening, closing = (_displayed(facts, last, at) for at in _clip(last, period.start, period.end))
+    opening, closing = _displayed(found, last)
     return Measured(tuple(found), last, len(installed), opening, closing, in_a_row)
 
 
@@ -238,16 +238,18 @@ def _profile(facts: Facts, register: Register, registers: int) -> Profile | None
     return Profile(facts.daily_quantity, register.multiplier * registers)
 
 
-def _displayed(facts: Facts, installation: Installation, at: datetime) -> Decimal | None:
-    """Return what the `TOTAL` register of a meter shows at a moment, None where that cannot be said."""
+def _displayed(
+    found: Sequence[MeasuredSegment], installation: Installation
+) -> tuple[Decimal | None, Decimal | None]:
+    """Return what the `TOTAL` register of a meter shows at both ends, None where it is not what is measured."""
     register = next((one for one in installation.registers if one.kind == "TOTAL"), None)
-    if register is None:
-        return None
-    readings = installation.readings.get(register.id, ())
-    counter = counter_at(readings, at, facts.rules.boundary_tolerance, _profile(facts, register, 1))
-    if counter is None:
-        return None
-    return counter.total if register.modulus is None else counter.total % register.modulus
+    rows = [row.quantity for one in found for row in one.rows if row.register is register]
+    if register is None or not rows:
+        return None, None
+    opening, closing = rows[0].opening, rows[-1].closing
+    if register.modulus is None:
+        return opening, closing
+    return opening % register.modulus, closing % register.modulus
 
 
 def _estimates_in_a_row(found: Sequence[MeasuredSegment], end: datetime, before: Before | None) -> int:

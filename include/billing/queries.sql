@@ -509,12 +509,13 @@ shown AS (
                  row_number() OVER (PARTITION BY m.id ORDER BY m.from_at, array_position(%(kinds)s::text[], m.kind)) AS place,
                  CASE WHEN m.modulus IS NULL THEN m.opening ELSE mod(m.opening, m.modulus) END AS opening,
                  CASE WHEN m.modulus IS NULL THEN m.closing ELSE mod(m.closing, m.modulus) END AS closing,
-                 m.kind = 'TOTAL' AND m.from_at = p.from_at AS first_total,
-                 m.kind = 'TOTAL' AND m.to_at = p.to_at AS last_total,
+                 m.kind = 'TOTAL' AND m.from_at >= p.from_at AND m.from_at = min(m.from_at) OVER w AS first_total,
+                 m.kind = 'TOTAL' AND m.from_at >= p.from_at AND m.to_at = max(m.to_at) OVER w AS last_total,
                  hashtextextended(concat_ws(':', m.register_id, m.opening_reading_id, m.opening, m.closing_reading_id,
                                             m.closing), 0) AS reading_hash
           FROM measured m
-          JOIN (SELECT id, max(from_at) AS from_at, max(to_at) AS to_at FROM placed GROUP BY id) p USING (id)) m
+          JOIN (SELECT id, max(from_at) AS from_at FROM placed GROUP BY id) p USING (id)
+          WINDOW w AS (PARTITION BY m.id, m.installation_id, m.kind)) m
     GROUP BY id
 ),
 made AS MATERIALIZED (

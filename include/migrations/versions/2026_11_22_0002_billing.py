@@ -179,13 +179,14 @@ CREATE TABLE reading (
 CREATE UNIQUE INDEX reading_unique ON reading (register_id, read_at, source) WHERE supersedes_id IS NULL;
 CREATE INDEX reading_in_time ON reading (register_id, read_at, id);
 
--- What was known of a register at a moment; inlined into the queries that use it.
+-- What was known of a register at a moment; inlined into the queries that use it. A subquery that yields a value,
+-- not a join, so that a look for the last reading walks the index and stops at the first good one.
 CREATE FUNCTION good_readings(of_register bigint, of_installation bigint, known_at timestamptz)
 RETURNS SETOF reading LANGUAGE sql STABLE AS $$
     SELECT r.* FROM reading r
     WHERE r.register_id = of_register AND r.installation_id = of_installation
       AND r.recorded_at <= known_at AND r.quality <> 'suspect'
-      AND NOT EXISTS (SELECT FROM reading c WHERE c.supersedes_id = r.id AND c.recorded_at <= known_at)
+      AND (SELECT c.id FROM reading c WHERE c.supersedes_id = r.id AND c.recorded_at <= known_at LIMIT 1) IS NULL
 $$;
 
 CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$

@@ -113,8 +113,8 @@ class TestTimeOfUse:
             ("ENERGY", "VALLEY", None, "40", "0.3", "12.00"),
             ("TIER", "TOTAL", 1, "100", "0", "0.00"),
         ]
-        # The display of TOTAL is shown although it was not measured.
-        assert (priced.opening, priced.closing, priced.quantity) == (112, 212, 100)
+        # TOTAL is not what is measured: its display would not add up with the lines.
+        assert (priced.opening, priced.closing, priced.quantity) == (None, None, 100)
         assert {line.method for line in priced.lines} == {"exact_read"}
 
     def test_hourly_readings(self) -> None:
