@@ -16,6 +16,7 @@ from weakref import WeakKeyDictionary
 
 from api_plugin.common import airflow_adapter
 from api_plugin.common.parse_watch import LastParse, ParseWatch
+from include.billing_plan.ending import end_orphans
 from include.errors import DatabaseUnavailableError
 from include.kit.clock import Clock, system_clock
 from include.kit.db import Database
@@ -125,11 +126,12 @@ class Announcer:
         self.leaving_rounds -= 1
 
     async def retire(self) -> None:
-        """Let one-shot schedules go that have had nothing to do for a while."""
+        """Let idle one-shot schedules go, and leave no execution of a schedule that left behind."""
         async with self.database.transaction() as connection:
             schedules = ScheduleService(ScheduleRepository(connection))
             await schedules.retire_idle_once(self.clock())
             await schedules.adopt_orphans(self.clock())
+            await end_orphans(connection, self.clock())
 
     async def ensure_partitions(self) -> None:
         """Make the ledger's partitions of the months ahead."""

@@ -16,6 +16,7 @@ import psycopg
 from airflow.sdk import DAG
 from psycopg.rows import dict_row
 
+from include.billing.operators import DEFAULTS, BillingRunOperator, PlanOperator, SummaryOperator
 from include.errors import DatabaseUnavailableError
 from include.kit.db import database_url
 from include.kit.sql import load_queries
@@ -36,15 +37,37 @@ RECENT = timedelta(minutes=10)
 CONNECT_SECONDS = 5
 STATEMENT_MS = 10_000
 
-DOC = """\
+#: A schedule that takes longer to bill than its period gets few runs at once; the next one holds the rest.
+BILLING_RUNS = 4
+
+HEAD = """\
 **{description}** (`{expression}`, {zone})
 
+"""
+
+DOC = (
+    HEAD
+    + """\
 Fires every enabled {kind} definition of this schedule at its instant. Each run is created {lead:g} s ahead.
 
 - *Trigger DAG* runs every enabled definition once, now; `{{"definition_ids": [1, 2]}}` names some of them.
 - *Clear* executes again what did not succeed in that run.
 - What a run did stands in its task's log, and in `/carillon/v1/executions?schedule_id={id}`.
 """
+)
+
+BILLING_DOC = (
+    HEAD
+    + """\
+Bills every enabled billing task of this schedule up to its instant: `plan`, one `bill` a task, `summary`.
+
+- *Trigger DAG* bills every enabled task once, up to now; `{{"definition_ids": [1, 2]}}` names some of them,
+  and a logical date in the past bills up to that one.
+- *Clear* bills what did not succeed in that run, and what was parked. Nothing is billed twice.
+- After an outage one run bills each task at all instants that were missed, the oldest first.
+- What a run did stands in the log of `summary`, and in `/carillon/v1/executions?schedule_id={id}`.
+"""
+)
 
 
 def build_dags(*, recent: timedelta | None = None) -> dict[str, DAG]:
@@ -88,26 +111,15 @@ def _query(dag_ids: Collection[str] | None, recent: timedelta | None) -> list[Sc
 
 def build_dag(schedule: Schedule) -> DAG:
     """Return the DAG of one schedule."""
-    timetable = _timetable(schedule)
+    return _billing_dag(schedule) if schedule.kind == "billing" else _firing_dag(schedule)
+
+
+def _firing_dag(schedule: Schedule) -> DAG:
+    """One task, a shard each: arm, sleep, fire, record."""
     lead = get_settings().lead_seconds
-    dag = DAG(
-        dag_id=schedule.dag_id,
-        dag_display_name=f"{schedule.kind}: {schedule.description}",
-        schedule=timetable,
-        catchup=False,  # the timetable itself makes one run of all that was missed
-        tags=[schedule.kind, schedule.timezone],
-        max_active_runs=256,
-        doc_md=DOC.format(
-            description=schedule.description,
-            expression=schedule.expression,
-            zone=schedule.timezone,
-            kind=schedule.kind,
-            lead=lead,
-            id=schedule.id,
-        ),
-    )
+    timetable = _timetable(schedule, lead)
     fire = fire_arguments(schedule, dense=timetable.dense)
-    with dag:
+    with _dag(schedule, timetable, DOC, lead=lead, max_active_runs=256) as dag:
         FireOperator.partial(
             task_id="fire",
             fire=fire,
@@ -116,6 +128,55 @@ def build_dag(schedule: Schedule) -> DAG:
             retries=0,
         ).expand(shard=list(range(schedule.shards)))
     return dag
+
+
+def _billing_dag(schedule: Schedule) -> DAG:
+    """Plan, bill each billing task, sum up."""
+    # Without lead: nothing is armed ahead. What is due is planned once it is, and late readings count.
+    timetable = _timetable(schedule, lead=0)
+    with _dag(schedule, timetable, BILLING_DOC, max_active_runs=BILLING_RUNS, default_args=DEFAULTS) as dag:
+        plan = PlanOperator(
+            task_id="plan",
+            schedule_id=schedule.id,
+            expression=schedule.expression,
+            zone=schedule.timezone,
+        )
+        bill = BillingRunOperator.partial(
+            task_id="bill",
+            schedule_id=schedule.id,
+            # Airflow keeps 250 characters.
+            map_index_template="{{ task.item['name'][:200] }}",
+        ).expand(item=plan.output)
+        summary = SummaryOperator(
+            task_id="summary",
+            schedule_id=schedule.id,
+            plan_task=plan.task_id,
+            billing_task="bill",
+            # Also after a task that failed, and where none was due.
+            trigger_rule="all_done",
+        )
+        bill >> summary
+    return dag
+
+
+def _dag(schedule: Schedule, timetable: WindowTimetable, doc: str, *, lead: float = 0, **options: Any) -> DAG:
+    """What the DAGs of all kinds have in common."""
+    return DAG(
+        dag_id=schedule.dag_id,
+        dag_display_name=f"{schedule.kind}: {schedule.description}",
+        schedule=timetable,
+        catchup=False,  # the timetable itself makes one run of all that was missed
+        tags=[schedule.kind, schedule.timezone],
+        doc_md=doc.format(
+            description=schedule.description,
+            expression=schedule.expression,
+            zone=schedule.timezone,
+            kind=schedule.kind,
+            lead=lead,
+            id=schedule.id,
+        ),
+        **options,
+    )
 
 
 def fire_arguments(schedule: Schedule, *, dense: bool) -> dict[str, Any]:
@@ -130,8 +191,7 @@ def fire_arguments(schedule: Schedule, *, dense: bool) -> dict[str, Any]:
     }
 
 
-def _timetable(schedule: Schedule) -> WindowTimetable:
-    lead = get_settings().lead_seconds
+def _timetable(schedule: Schedule, lead: float) -> WindowTimetable:
     since = (schedule.active_since or datetime.now(UTC)).astimezone(UTC).isoformat()
     if schedule.is_once:
         return OnceTimetable(lead=lead, since=since, zone=schedule.timezone)

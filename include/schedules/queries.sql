@@ -84,9 +84,11 @@ UPDATE schedule SET active = false, shards = 1, announced = false, changed_at = 
 
 -- name: find_orphaned_kinds
 -- Kinds with open executions that no run will look after: overdue, and their schedule is not active any more.
+-- Billing ends its own, see `end_orphans` of include/billing_plan: one-shots are fired, and bills are not.
 SELECT DISTINCT s.kind
 FROM execution e JOIN schedule s ON s.id = e.schedule_id
 WHERE e.state IN ('pending', 'retrying') AND NOT s.active AND e.next_attempt_at < %(before)s
+  AND s.kind <> 'billing'
 
 -- name: rehome_orphans
 -- The one-shot schedule of their kind looks after them from now on.
