@@ -8,6 +8,8 @@ from api_plugin.common.announcer import announcing
 from api_plugin.common.api import Api
 from api_plugin.common.forms import Problem, problem_form
 from api_plugin.management import (
+    bill_action_routes,
+    bill_routes,
     ledger_routes,
     metering_routes,
     reading_routes,
@@ -26,6 +28,8 @@ for part in (
     service_point_routes,
     reading_routes,
     tariff_routes,
+    bill_routes,
+    bill_action_routes,
     status_routes,
 ):
     router.include_router(part.router)

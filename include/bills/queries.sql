@@ -286,8 +286,7 @@ SET open_amount = 0, first_bill_id = a.corrects_bill_id,
     detail = a.detail || jsonb_build_object('cancelled', %(now)s::timestamptz)
 FROM adjustment old
 WHERE a.corrects_bill_id = %(bill_id)s AND NOT a.manual AND old.id = a.id
-RETURNING a.id, old.amount - old.open_amount AS carried,
-          CASE WHEN old.first_bill_id IS NULL THEN 0 ELSE old.quantity END AS counted
+RETURNING a.id, old.amount - old.open_amount AS carried
 
 -- name: hold_back
 -- What waits for the next bill of a service point does not go on one that is made again in the middle.
@@ -360,6 +359,10 @@ JOIN definition d ON d.id = t.definition_id
 JOIN schedule s ON s.id = d.schedule_id
 WHERE d.project_id = %(project_id)s AND t.commodity = %(commodity)s AND d.deleted_at IS NULL
 ORDER BY d.enabled DESC, d.id
+
+-- name: plan_for_rows
+-- Undoes `plan_for_chunks` of billing, in the same transaction.
+SELECT set_config('enable_nestloop', 'on', true)
 
 -- name: previewed_bills
 -- Bills that a preview made in this transaction.

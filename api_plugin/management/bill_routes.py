@@ -1,0 +1,242 @@
+"""Bills that were made: look at them, have them explained, export them; runs and adjustments."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, HTTPException, Path, Query
+from pydantic import AfterValidator
+from starlette.responses import StreamingResponse
+
+from api_plugin.common.auth import Caller, CallerDep
+from api_plugin.common.database import DatabaseDep
+from api_plugin.common.pagination import (
+    PAGE_DEFAULT,
+    Page,
+    PageCursor,
+    PageLimit,
+    cut,
+    id_cursor,
+    moment_cursor,
+    read_id_cursor,
+    read_moment_cursor,
+)
+from api_plugin.management.bill_schemas import (
+    AdjustmentResponse,
+    BillDetailResponse,
+    BillResponse,
+    ExplainedResponse,
+    RunResponse,
+    ShareResponse,
+    SharesResponse,
+    bill_of,
+)
+from api_plugin.management.ledger_routes import From, OptionalId, To
+from api_plugin.management.problems import MISSING, PROBLEMS
+from api_plugin.management.project_scope import ScopeDep
+from api_plugin.management.routes import RowId
+from api_plugin.management.tariff_routes import KeyFilter
+from include.billing.model import Commodity
+from include.bills.detail import BillDetails, require_unmasking
+from include.bills.export import export_bills
+from include.bills.lists import BillLists, find_run
+from include.bills.records import (
+    AdjustmentKind,
+    BillRef,
+    Flag,
+    RecordFilter,
+    RunState,
+    State,
+    read_bill_ref,
+)
+
+router = APIRouter(responses={**PROBLEMS, **MISSING})
+
+#: Each has a connection of its own to the database.
+EXPORTS_MOST = 4
+
+_exports: set[object] = set()
+
+
+def _checked(text: str) -> str:
+    read_bill_ref(text)
+    return text
+
+
+def _bill_ref(
+    key: Annotated[
+        str, Path(description="24 hexadecimal digits, or the bill's number"), AfterValidator(_checked)
+    ],
+) -> BillRef:
+    return read_bill_ref(key)
+
+
+BillRefDep = Annotated[BillRef, Depends(_bill_ref)]
+Unmask = Annotated[
+    bool, Query(description="telephone numbers in full: for tokens that are not restricted to projects")
+]
+
+
+def _filter(
+    commodity: Commodity | None = None,
+    service_point: KeyFilter = None,
+    device_id: KeyFilter = None,
+    state: State | None = None,
+    ends_from: From = None,
+    ends_to: To = None,
+    flags: Annotated[list[Flag], Query(description="the bill has all of them")] = [],  # noqa: B006
+    run: OptionalId = None,
+) -> RecordFilter:
+    return RecordFilter(commodity, service_point, device_id, state, ends_from, ends_to, tuple(flags), run)
+
+
+FilterDep = Annotated[RecordFilter, Depends(_filter)]
+
+
+@router.get("/bills/{key}", tags=["bills"])
+async def get_bill(
+    ref: BillRefDep, caller: CallerDep, database: DatabaseDep, unmask: Unmask = False
+) -> BillDetailResponse:
+    """One bill with quantities, lines, shares, what corrects it, and what it was made of."""
+    _check_unmask(caller, unmask)
+    async with database.transaction() as connection:
+        found = await BillDetails(connection, projects=caller.projects).detail(ref)
+    return BillDetailResponse.of(found, unmask=unmask)
+
+
+@router.get("/bills/{key}/shares", tags=["bills"])
+async def list_bill_shares(
+    ref: BillRefDep, caller: CallerDep, database: DatabaseDep, unmask: Unmask = False
+) -> SharesResponse:
+    """To whom a bill falls."""
+    _check_unmask(caller, unmask)
+    async with database.transaction() as connection:
+        bill, shares = await BillDetails(connection, projects=caller.projects).shares(ref)
+    items = [ShareResponse.of(one, unmask=unmask) for one in shares]
+    return SharesResponse(key=bill.key, id=bill.id, charge=bill.charge, items=items)
+
+
+@router.get("/bills/{key}/explain", tags=["bills"])
+async def explain_bill(ref: BillRefDep, caller: CallerDep, database: DatabaseDep) -> ExplainedResponse:
+    """Say in words how a bill came about, line by line."""
+    async with database.transaction() as connection:
+        bill, sentences = await BillDetails(connection, projects=caller.projects).explain(ref)
+    return ExplainedResponse(key=bill.key, id=bill.id, sentences=list(sentences), text="\n".join(sentences))
+
+
+@router.get("/projects/{project_id}/bills", tags=["bills"])
+async def list_project_bills(
+    scope: ScopeDep, wanted: FilterDep, limit: PageLimit = PAGE_DEFAULT, cursor: PageCursor = None
+) -> Page[BillResponse]:
+    """Bills of a project, the latest end first; `from` and `to` are about the end of the period."""
+    before = read_moment_cursor(cursor)
+    async with scope.database.transaction() as connection:
+        lists = BillLists(connection, scope.project_id, projects=scope.projects)
+        rows = await lists.bills(wanted, before=before, limit=limit + 1)
+    page, last = cut(rows, limit)
+    return Page(
+        items=[bill_of(row) for row in page],
+        next=moment_cursor(last.period_to, last.id) if last else None,
+    )
+
+
+@router.get(
+    "/projects/{project_id}/bills/export",
+    tags=["bills"],
+    response_class=StreamingResponse,
+    responses={200: {"description": "CSV, see docs/bills.md", "content": {"text/csv": {}}}},
+)
+async def export_project_bills(
+    scope: ScopeDep,
+    wanted: FilterDep,
+    bom: Annotated[bool, Query(description="begin with a byte order mark, for spreadsheets")] = False,
+) -> StreamingResponse:
+    """All bills that meet the conditions as CSV, of one moment, however many there are."""
+    pieces = _bounded(
+        export_bills(scope.database, scope.project_id, wanted, projects=scope.projects, bom=bom)
+    )
+    # Read before the answer begins: what goes wrong until here is told in the API's form.
+    first = await anext(pieces)
+    return StreamingResponse(
+        _written(first, pieces),
+        media_type="text/csv; charset=utf-8",
+        headers={"Content-Disposition": 'attachment; filename="bills.csv"'},
+    )
+
+
+@router.get("/projects/{project_id}/billing-runs", tags=["billing runs"])
+async def list_billing_runs(
+    scope: ScopeDep,
+    commodity: Commodity | None = None,
+    state: RunState | None = None,
+    limit: PageLimit = PAGE_DEFAULT,
+    cursor: PageCursor = None,
+) -> Page[RunResponse]:
+    """Billing runs of a project, the newest first."""
+    before_id = read_id_cursor(cursor)
+    async with scope.database.transaction() as connection:
+        lists = BillLists(connection, scope.project_id, projects=scope.projects)
+        rows = await lists.runs(commodity=commodity, state=state, before_id=before_id, limit=limit + 1)
+    page, last = cut(rows, limit)
+    return Page(
+        items=[RunResponse.model_validate(row) for row in page], next=id_cursor(last.id) if last else None
+    )
+
+
+@router.get("/billing-runs/{run_id}", tags=["billing runs"])
+async def get_billing_run(run_id: RowId, caller: CallerDep, database: DatabaseDep) -> RunResponse:
+    """One billing run."""
+    async with database.transaction() as connection:
+        return RunResponse.model_validate(await find_run(connection, run_id, projects=caller.projects))
+
+
+@router.get("/projects/{project_id}/adjustments", tags=["adjustments"])
+async def list_adjustments(
+    scope: ScopeDep,
+    service_point: KeyFilter = None,
+    kind: AdjustmentKind | None = None,
+    open: Annotated[bool | None, Query(description="whether something of it waits for a bill")] = None,
+    limit: PageLimit = PAGE_DEFAULT,
+    cursor: PageCursor = None,
+) -> Page[AdjustmentResponse]:
+    """Corrections of bills, the newest first."""
+    before_id = read_id_cursor(cursor)
+    async with scope.database.transaction() as connection:
+        lists = BillLists(connection, scope.project_id, projects=scope.projects)
+        rows = await lists.adjustments(
+            service_point=service_point, kind=kind, open=open, before_id=before_id, limit=limit + 1
+        )
+    page, last = cut(rows, limit)
+    return Page(
+        items=[AdjustmentResponse.model_validate(row) for row in page],
+        next=id_cursor(last.id) if last else None,
+    )
+
+
+def _check_unmask(caller: Caller, unmask: bool) -> None:
+    if unmask:
+        require_unmasking(caller.token is not None, caller.projects)
+
+
+async def _bounded(pieces: AsyncGenerator[str, None]) -> AsyncGenerator[str, None]:
+    """Have only so many exports at a time."""
+    if len(_exports) >= EXPORTS_MOST:
+        raise HTTPException(429, f"{EXPORTS_MOST} exports are running already: try again later")
+    ticket = object()
+    _exports.add(ticket)
+    try:
+        async for piece in pieces:
+            yield piece
+    finally:
+        _exports.discard(ticket)
+        await pieces.aclose()
+
+
+async def _written(first: str, rest: AsyncGenerator[str, None]) -> AsyncGenerator[bytes, None]:
+    try:
+        yield first.encode()
+        async for piece in rest:
+            yield piece.encode()
+    finally:
+        await rest.aclose()
