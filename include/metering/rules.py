@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from include.billing.model import ProjectRules
+from include.billing_tasks.service import BillingTaskService
 from include.cron.zones import check_zone
 from include.metering.scope import ProjectService
 from include.settings import get_settings
@@ -18,9 +19,11 @@ class RulesService(ProjectService):
         return await self.repository.find_rules() or ProjectRules(timezone=get_settings().timezone)
 
     async def put(self, rules: ProjectRules) -> None:
-        """Store the project's rules. What is billed already stays as it is.
+        """Store the project's rules; its billing tasks go by its clocks from now on. Bills stay as they are.
 
-        :raises InvalidInputError: names `timezone`
+        :raises InvalidInputError: names `timezone`; or the crontab of a task would not be due any more
         """
         check_zone(rules.timezone, field="timezone")
         await self.repository.put_rules(asdict(rules), self.clock())
+        tasks = BillingTaskService(self.connection, projects=self.projects, clock=self.clock)
+        await tasks.follow_project(self.project_id)

@@ -247,19 +247,9 @@ class RandomProject:
         if end <= start:
             return [start]
         rnd = self.random
-        step = {"hourly": 1, "daily": 24, "monthly": 24 * 30}.get(style, 0)
-        found = {start}
-        if style == "hourly":
-            end = min(end, start + timedelta(days=70)) if end > start + timedelta(days=70) else end
-        if step:
-            moment = start + timedelta(hours=step)
-            while moment < end:
-                if rnd.random() < 0.95:
-                    found.add(moment + timedelta(minutes=rnd.choice([0, 0, 0, -30, 17])))
-                moment += timedelta(hours=step)
-        elif style == "rare":
-            for _ in range(rnd.randint(0, 3)):
-                found.add(start + (end - start) * rnd.random())
+        found = {start, *self.regular(style, start, end)}
+        if style == "rare":
+            found |= {start + (end - start) * rnd.random() for _ in range(rnd.randint(0, 3))}
         month = self.start
         for _ in range(8):  # some are read at the boundary itself
             month = _next_month(month.astimezone(self.zone)).astimezone(ZoneInfo("UTC"))
@@ -269,6 +259,20 @@ class RandomProject:
         if rnd.random() < 0.95:
             found.add(end)
         return sorted(moment.replace(microsecond=0) for moment in found)
+
+    def regular(self, style: str, start: datetime, end: datetime) -> list[datetime]:
+        """Readings at even distances, some a little off and some missing."""
+        step = {"hourly": 1, "daily": 24, "monthly": 24 * 30}.get(style)
+        if step is None:
+            return []
+        if style == "hourly":
+            end = min(end, start + timedelta(days=70))
+        count = int((end - start) / timedelta(hours=step))
+        return [
+            start + timedelta(hours=n * step, minutes=self.random.choice([0, 0, 0, -30, 17]))
+            for n in range(1, count)
+            if self.random.random() < 0.95
+        ]
 
     def occupants(self, point: int) -> None:
         rnd = self.random

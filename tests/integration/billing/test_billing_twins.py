@@ -1,4 +1,4 @@
-"""The formula and the statement that prices whole projects are the same arithmetic: held on random projects."""
+"""The formula and the statement that prices whole projects: the same arithmetic, on random projects."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import pytest
 from include.billing.formula import price
 from include.billing.model import Before, Facts, Parked, Period, PricedBill
 from include.billing.repository import BillingRepository
-from include.billing.runs import Calendar, price as price_chunk
+from include.billing.runs import Calendar
+from include.billing.runs import price as price_chunk
 from include.billing.shares import split
 from include.billing.stored import Chunk
 from include.cron import CronSchedule
@@ -142,8 +143,8 @@ def _shown(bill: PricedBill, facts: Facts, period: Period) -> dict[str, Any]:
 def _bill(connection: psycopg.Connection, point: int, end: datetime) -> dict[str, Any] | None:
     row = connection.execute(
         """
-        SELECT id, meter_id, device_id, unit, opening, closing, quantity, charge, rounding_delta, year_quantity,
-               estimates_in_a_row, flags
+        SELECT id, meter_id, device_id, unit, opening, closing, quantity, charge, rounding_delta,
+               year_quantity, estimates_in_a_row, flags
         FROM bill WHERE service_point_id = %s AND period_to = %s
         """,
         [point, end],
