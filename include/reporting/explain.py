@@ -20,7 +20,7 @@ def explain(
     """Return what the rows say about an instant.
 
     :param execution: the ledger's row for `at`, or the condensed one that stands for it
-    :param lead: how long before its instant a window is armed
+    :param lead: how long before its instant a window is armed, 0 where that is not done
     """
     code, sentence = (
         _from_ledger(execution, at) if execution else _without_row(definition, at, now=now, lead=lead)
@@ -47,13 +47,14 @@ def _from_ledger(execution: ExecutionRow, at: datetime) -> Verdict:
             f" one row stands for the {execution.covers_count} instants of that time ({execution.reason})."
         )
     because = f": {execution.reason}" if execution.reason else ""
+    noted = f" ({execution.reason})" if execution.reason else ""
     tries = f"{execution.attempts} attempt{'' if execution.attempts == 1 else 's'}"
     match execution.state:
         case "succeeded":
             late = (
                 "" if execution.lateness_ms is None else f", {execution.lateness_ms:.1f} ms after its instant"
             )
-            return "fired", f"It fired and succeeded after {tries}{late}."
+            return "fired", f"It fired and succeeded after {tries}{late}{noted}."
         case "failed":
             return "failed", f"It fired and failed after {tries}{because}."
         case "skipped":
@@ -73,15 +74,16 @@ def _without_row(definition: DefinitionRow, at: datetime, *, now: datetime, lead
         if verdict is not None:
             return verdict
     if at > now + lead:
-        return "future", f"It lies in the future; its window is armed {lead.total_seconds():g} s before it."
+        ahead = f"; its window is armed {lead.total_seconds():g} s before it" if lead else ""
+        return "future", f"It lies in the future{ahead}."
     if at > now:
         return (
             "not_armed",
             "It is about to be due and its window is not armed yet: is Airflow's scheduler up?",
         )
     return "not_armed", (
-        "It was due and no run has answered for it yet: Airflow's scheduler or triggerer was down, or the"
-        " schedule's DAG is paused. The next run makes up for it."
+        "It was due and no run has answered for it yet: Airflow's scheduler or what runs its tasks was"
+        " down, or the schedule's DAG is paused. The next run makes up for it."
     )
 
 

@@ -69,6 +69,11 @@ EXECUTION = ExecutionRow(
             "failed",
             "It fired and failed after 3 attempts: HTTP 500.",
         ),
+        (
+            {"reason": "3 service points parked"},
+            "fired",
+            "It fired and succeeded after 1 attempt, 1.3 ms after its instant (3 service points parked).",
+        ),
         ({"state": "skipped", "reason": "overlap"}, "skipped", "It was skipped: overlap."),
         ({"state": "missed", "reason": "misfire"}, "missed", "It was missed: misfire."),
         (
@@ -143,21 +148,30 @@ def test_the_ledger_knows(changes, code, sentence):
             {},
             AT,
             "not_armed",
-            "It was due and no run has answered for it yet: Airflow's scheduler or triggerer was down, or the"
-            " schedule's DAG is paused. The next run makes up for it.",
+            "It was due and no run has answered for it yet: Airflow's scheduler or what runs its tasks"
+            " was down, or the schedule's DAG is paused. The next run makes up for it.",
         ),
         (
             {"expires_at": AT, "deleted_at": NOW},
             AT,
             "not_armed",
-            "It was due and no run has answered for it yet: Airflow's scheduler or triggerer was down, or the"
-            " schedule's DAG is paused. The next run makes up for it.",
+            "It was due and no run has answered for it yet: Airflow's scheduler or what runs its tasks"
+            " was down, or the schedule's DAG is paused. The next run makes up for it.",
         ),
     ],
 )
 def test_without_a_row_the_definition_tells(changes, at, code, sentence):
     found = explain(replace(DEFINITION, **changes), None, at, now=NOW, lead=LEAD)
     assert (found.reason_code, found.sentence, found.execution) == (code, sentence, None)
+
+
+def test_what_is_not_armed_lies_in_the_future_until_it_is_due():
+    for at in (AT + DAY, NOW + timedelta(seconds=1)):
+        expression = f"{at.second} {at.minute} {(at.hour + 8) % 24} * * *"
+        found = explain(
+            replace(DEFINITION, kind="billing", expression=expression), None, at, now=NOW, lead=timedelta(0)
+        )
+        assert (found.reason_code, found.sentence) == ("future", "It lies in the future.")
 
 
 def test_what_comes_next_is_shown():
