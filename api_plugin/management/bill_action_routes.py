@@ -10,10 +10,8 @@ from fastapi import APIRouter
 from api_plugin.common.auth import Caller, CallerDep
 from api_plugin.common.database import DatabaseDep, transact
 from api_plugin.common.pagination import id_cursor, read_id_cursor
-from api_plugin.management.bill_routes import BillRefDep
-from api_plugin.management.bill_schemas import (
+from api_plugin.management.bill_action_schemas import (
     AdjustmentFields,
-    BillResponse,
     CreatedAdjustment,
     PreviewFields,
     PreviewResponse,
@@ -21,11 +19,12 @@ from api_plugin.management.bill_schemas import (
     ReasonFields,
     RerateFields,
     RerateResponse,
-    bill_of,
     difference_of,
     preview_of,
     rerated_of,
 )
+from api_plugin.management.bill_routes import BillRefDep
+from api_plugin.management.bill_schemas import BillResponse, bill_of
 from api_plugin.management.problems import MISSING, PROBLEMS
 from api_plugin.management.project_scope import ScopeDep
 from include.bills.actions import BillActions

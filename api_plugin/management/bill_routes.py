@@ -145,7 +145,10 @@ async def list_project_bills(
     "/projects/{project_id}/bills/export",
     tags=["bills"],
     response_class=StreamingResponse,
-    responses={200: {"description": "CSV, see docs/bills.md", "content": {"text/csv": {}}}},
+    responses={
+        200: {"description": "CSV, see docs/bills.md", "content": {"text/csv": {}}},
+        429: {"description": "too many exports are running"},
+    },
 )
 async def export_project_bills(
     scope: ScopeDep,

@@ -38,7 +38,7 @@ def midnight(day: str) -> datetime:
 def insert_tariff(
     connection: psycopg.Connection, *tiers: tuple[str | None, str], frame: str = "MONTH", price: str = "0.5"
 ) -> int:
-    """Insert a default tariff of electricity: energy at a price, tiers of (limit, addition); returns its version."""
+    """Insert a default tariff: energy at a price, tiers of (limit, addition); returns its version."""
     tariff_id = _insert(
         connection,
         "tariff",
@@ -130,7 +130,8 @@ class Metered:
         """Insert a correction of a reading and return its id."""
         return self.connection.execute(
             """
-            INSERT INTO reading (register_id, installation_id, read_at, value, total, source, quality, supersedes_id)
+            INSERT INTO reading (register_id, installation_id, read_at, value, total, source, quality,
+                                 supersedes_id)
             SELECT register_id, installation_id, read_at, %(total)s, %(total)s, 'correction', 'edited', id
             FROM reading WHERE id = %(id)s RETURNING id
             """,
