@@ -75,7 +75,8 @@ class Measured:
     """What was used in a period.
 
     :ivar installation: the last one of the period
-    :ivar opening: what its `TOTAL` register shows where it is first measured; `closing`: last
+    :ivar opening: what its `TOTAL` register shows at the beginning of its time, where it is measured;
+        `closing`: at the end
     :ivar estimates_in_a_row: bills up to this one that end at an estimate
     """
 
@@ -117,7 +118,7 @@ def measure(facts: Facts, period: Period, before: Before | None) -> Measured | P
     if in_a_row > facts.rules.estimates_in_a_row:
         return Parked("too_many_estimates", f"{in_a_row} bills in a row would end at an estimate")
     last = installed[-1]
-    opening, closing = _displayed(found, last)
+    opening, closing = _displayed(found, last, *_clip(last, period.start, period.end))
     return Measured(tuple(found), last, len(installed), opening, closing, in_a_row)
 
 
@@ -239,17 +240,21 @@ def _profile(facts: Facts, register: Register, registers: int) -> Profile | None
 
 
 def _displayed(
-    found: Sequence[MeasuredSegment], installation: Installation
+    found: Sequence[MeasuredSegment], installation: Installation, start: datetime, end: datetime
 ) -> tuple[Decimal | None, Decimal | None]:
     """Return what the `TOTAL` register of a meter shows at both ends, None where it is not what is measured."""
     register = next((one for one in installation.registers if one.kind == "TOTAL"), None)
     rows = [row.quantity for one in found for row in one.rows if row.register is register]
-    if register is None or not rows:
+    if register is None:
         return None, None
-    opening, closing = rows[0].opening, rows[-1].closing
+    opening = next((row.opening for row in rows if row.from_at == start), None)
+    closing = next((row.closing for row in rows if row.to_at == end), None)
     if register.modulus is None:
         return opening, closing
-    return opening % register.modulus, closing % register.modulus
+    return (
+        None if opening is None else opening % register.modulus,
+        None if closing is None else closing % register.modulus,
+    )
 
 
 def _estimates_in_a_row(found: Sequence[MeasuredSegment], end: datetime, before: Before | None) -> int:

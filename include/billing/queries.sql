@@ -37,9 +37,9 @@ placed AS MATERIALIZED (
     WHERE f.period_from < %(period_to)s
 ),
 installed AS MATERIALIZED (
-    SELECT id, sum(extract(epoch FROM to_at - from_at)) AS seconds, count(*) AS meters,
-           max(meter_id) FILTER (WHERE last) AS meter_id
-    FROM (SELECT *, row_number() OVER (PARTITION BY id ORDER BY from_at DESC) = 1 AS last FROM placed) p GROUP BY id
+    SELECT id, sum(extract(epoch FROM to_at - from_at)) AS seconds, count(*) AS meters, min(from_at) AS first_from,
+           max(from_at) AS last_from, max(to_at) AS last_to
+    FROM placed GROUP BY id
 ),
 -- Tariffs: what is in force when, for a service point of its own or for a subtype.
 in_force AS MATERIALIZED (
@@ -66,7 +66,7 @@ subtypes AS MATERIALIZED (
       AND subtype IS NOT NULL
 ),
 unit AS MATERIALIZED (
-    SELECT f.*, i.meters, i.meter_id, i.seconds, factor.months, factor.coverage,
+    SELECT f.*, i.meters, i.seconds, i.first_from, i.last_from, i.last_to, factor.months, factor.coverage,
            extract(epoch FROM %(period_to)s - f.period_from) AS length,
            own.id IS NOT NULL AS has_own,
            CASE WHEN own.id IS NULL AND s.subtype IS NOT NULL THEN f.subtype ELSE '' END AS scope_subtype
@@ -252,7 +252,7 @@ measured AS MATERIALIZED (
 local_day AS MATERIALIZED (
     SELECT d::date AS day, extract(month FROM d) * 100 + extract(day FROM d) AS monthday, extract(isodow FROM d) > 5 AS weekend
     FROM generate_series(
-        date_trunc('day', (SELECT min(from_at) FROM measured WHERE split) AT TIME ZONE %(zone)s),
+        date_trunc('day', (SELECT min(from_at) FROM measured WHERE split) AT TIME ZONE %(zone)s) - interval '1 day',
         date_trunc('day', (SELECT max(to_at) FROM measured WHERE split) AT TIME ZONE %(zone)s), '1 day') AS d
 ),
 tou_span AS MATERIALIZED (
@@ -288,9 +288,10 @@ piece AS (
 ),
 by_window AS (
     SELECT p.id, p.seg, p.register_id, p.installation_id, t.kind,
-           round(sum(p.used * p.multiplier * 1.000000000000000000000000
-                     * extract(epoch FROM least(p.until, t.to_at) - greatest(p.at, t.from_at))
-                     / extract(epoch FROM p.until - p.at)), 6) AS quantity
+           -- Parts that are not finite decimals may add up to one that lies half way: 15 decimals restore it.
+           round(round(sum(p.used * p.multiplier * 1.000000000000000000000000
+                           * extract(epoch FROM least(p.until, t.to_at) - greatest(p.at, t.from_at))
+                           / extract(epoch FROM p.until - p.at)), 15), 6) AS quantity
     FROM piece p
     JOIN tou_span t ON t.version_id = p.version_id AND t.from_at < p.until AND t.to_at > p.at
     WHERE p.until IS NOT NULL
@@ -318,17 +319,26 @@ quantity AS MATERIALIZED (
 ),
 -- What can be billed, and why the rest cannot.
 verdict AS MATERIALIZED (
-    SELECT u.*, m.estimated, m.rolled_over, coalesce(c.coarse, false) AS profile_split,
+    SELECT u.*, m.estimated, m.rolled_over, m.unit, m.opening, m.closing, m.reading_hash, coalesce(c.coarse, false) AS profile_split,
            CASE WHEN coalesce(s.covered, 0) < u.seconds THEN 'no_tariff'
                 WHEN m.unknown THEN 'no_reading'
                 WHEN m.estimated AND u.prev_estimates >= %(estimates_in_a_row)s THEN 'too_many_estimates' END AS parked
     FROM unit u
     LEFT JOIN (SELECT id, sum(extract(epoch FROM to_at - from_at)) AS covered FROM stretch GROUP BY id) s USING (id)
     LEFT JOIN (
-        SELECT id, bool_or(opening IS NULL OR closing IS NULL) AS unknown,
-               coalesce(bool_or(to_at = %(period_to)s AND closing_method LIKE 'estimated%%'), false) AS estimated,
-               coalesce(bool_or(floor(opening / modulus) <> floor(closing / modulus)), false) AS rolled_over
-        FROM measured GROUP BY id) m USING (id)
+        -- A display is shown where TOTAL is what is measured at that end of the last meter's time.
+        SELECT m.id, bool_or(m.opening IS NULL OR m.closing IS NULL) AS unknown,
+               coalesce(bool_or(m.to_at = %(period_to)s AND m.closing_method LIKE 'estimated%%'), false) AS estimated,
+               coalesce(bool_or(floor(m.opening / m.modulus) <> floor(m.closing / m.modulus)), false) AS rolled_over,
+               substr(min(array_position(%(kinds)s::text[], m.kind) || m.unit) FILTER (WHERE m.from_at = i.first_from), 2)
+                   AS unit,
+               max(CASE WHEN m.modulus IS NULL THEN m.opening ELSE mod(m.opening, m.modulus) END)
+                   FILTER (WHERE m.kind = 'TOTAL' AND m.from_at = i.last_from) AS opening,
+               max(CASE WHEN m.modulus IS NULL THEN m.closing ELSE mod(m.closing, m.modulus) END)
+                   FILTER (WHERE m.kind = 'TOTAL' AND m.to_at = i.last_to) AS closing,
+               bit_xor(hashtextextended(concat_ws(':', m.register_id, m.opening_reading_id, m.opening,
+                                                  m.closing_reading_id, m.closing), 0)) AS reading_hash
+        FROM measured m JOIN installed i USING (id) GROUP BY m.id) m USING (id)
     LEFT JOIN (SELECT id, bool_or(coarse) AS coarse FROM coarse GROUP BY id) c USING (id)
 ),
 pending AS MATERIALIZED (
@@ -438,7 +448,7 @@ minimum_line AS MATERIALIZED (
     LEFT JOIN (SELECT id, sum(round(quantity * rate, 2)) AS amount FROM usage_line GROUP BY id) l USING (id)
     WHERE m.floor > coalesce(l.amount, 0)
 ),
-plain_line AS MATERIALIZED (
+plain_line AS NOT MATERIALIZED (
     SELECT id, seg, 0 AS phase, part, tier, place, kind, label, quantity, rate, round(quantity * rate, 2) AS amount,
            quantity * rate AS unrounded, false AS included, from_at, to_at, method, version_id, category,
            NULL::bigint AS corrects_bill_id, NULL::bigint AS adjustment_id
@@ -480,7 +490,7 @@ correction AS MATERIALIZED (
                GROUP BY id) l ON l.id = p.service_point_id
     CROSS JOIN LATERAL (SELECT coalesce(l.gross, 0) + p.debits AS room) g
 ),
-line AS MATERIALIZED (
+line AS NOT MATERIALIZED (
     SELECT * FROM plain_line
     UNION ALL
     SELECT * FROM tax_line
@@ -502,25 +512,9 @@ consumed AS (
            bit_xor(hashtextextended(concat_ws(':', seg, version_id, persons, scope_from), 0)) AS versions
     FROM rated GROUP BY id
 ),
-shown AS (
-    SELECT id, min(unit) FILTER (WHERE place = 1) AS unit, max(opening) FILTER (WHERE first_total) AS opening,
-           max(closing) FILTER (WHERE last_total) AS closing, bit_xor(reading_hash) AS reading_hash
-    FROM (SELECT m.id, m.unit,
-                 row_number() OVER (PARTITION BY m.id ORDER BY m.from_at, array_position(%(kinds)s::text[], m.kind)) AS place,
-                 CASE WHEN m.modulus IS NULL THEN m.opening ELSE mod(m.opening, m.modulus) END AS opening,
-                 CASE WHEN m.modulus IS NULL THEN m.closing ELSE mod(m.closing, m.modulus) END AS closing,
-                 m.kind = 'TOTAL' AND m.from_at >= p.from_at AND m.from_at = min(m.from_at) OVER w AS first_total,
-                 m.kind = 'TOTAL' AND m.from_at >= p.from_at AND m.to_at = max(m.to_at) OVER w AS last_total,
-                 hashtextextended(concat_ws(':', m.register_id, m.opening_reading_id, m.opening, m.closing_reading_id,
-                                            m.closing), 0) AS reading_hash
-          FROM measured m
-          JOIN (SELECT id, max(from_at) AS from_at FROM placed GROUP BY id) p USING (id)
-          WINDOW w AS (PARTITION BY m.id, m.installation_id, m.kind)) m
-    GROUP BY id
-),
 made AS MATERIALIZED (
-    SELECT nextval('bill_id') AS bill_id, v.id, v.meter_id, e.device_id, v.subtype, p.address, v.period_from,
-           v.months, v.coverage, v.prev_quantity, c.quantity, s.unit, s.opening, s.closing, coalesce(t.charge, 0) AS charge,
+    SELECT nextval('bill_id') AS bill_id, v.id, e.meter_id, e.device_id, v.subtype, p.address, v.period_from,
+           v.months, v.coverage, v.prev_quantity, c.quantity, v.unit, v.opening, v.closing, coalesce(t.charge, 0) AS charge,
            coalesce(t.charge - t.exact, 0) AS rounding_delta, c.year_quantity,
            CASE WHEN v.estimated THEN v.prev_estimates + 1 ELSE 0 END AS estimates_in_a_row,
            array_remove(ARRAY[
@@ -530,12 +524,12 @@ made AS MATERIALIZED (
                CASE WHEN v.meters > 1 THEN 'replaced' END, CASE WHEN v.rolled_over THEN 'rollover' END,
                CASE WHEN c.segments > 1 THEN 'split' END, CASE WHEN c.quantity = 0 THEN 'zero_usage' END], NULL) AS flags,
            hashtextextended(concat_ws('|', %(engine_version)s, v.id, v.period_from, %(period_to)s, v.months, v.coverage,
-                                      c.versions, s.reading_hash, c.year_quantity, v.prev_estimates), 0) AS input_hash
+                                      c.versions, v.reading_hash, c.year_quantity, v.prev_estimates), 0) AS input_hash
     FROM verdict v
     JOIN consumed c ON c.id = v.id
-    JOIN shown s ON s.id = v.id
     LEFT JOIN total t ON t.id = v.id
-    CROSS JOIN LATERAL (SELECT device_id FROM meter WHERE id = v.meter_id OFFSET 0) e
+    JOIN placed l ON l.id = v.id AND l.from_at = v.last_from
+    CROSS JOIN LATERAL (SELECT id AS meter_id, device_id FROM meter WHERE id = l.meter_id OFFSET 0) e
     CROSS JOIN LATERAL (SELECT address FROM premise WHERE id = v.premise_id OFFSET 0) p
     WHERE v.parked IS NULL
 ),
@@ -602,12 +596,13 @@ used_adjustment AS (
 ),
 new_exception AS (
     INSERT INTO billing_exception (project_id, service_point_id, meter_id, run_id, kind, detail, parked, created_at)
-    SELECT %(project_id)s, v.id, v.meter_id, %(run_id)s, v.parked,
+    SELECT %(project_id)s, v.id, p.meter_id, %(run_id)s, v.parked,
            CASE v.parked
                 WHEN 'no_tariff' THEN 'no tariff version is in force for all of the period from ' || v.period_from
                 WHEN 'no_reading' THEN 'no reading to bill or estimate from, in the period from ' || v.period_from
                 ELSE 'already ' || v.prev_estimates || ' estimated bills in a row' END, true, %(now)s
-    FROM verdict v WHERE v.parked IS NOT NULL
+    FROM verdict v JOIN placed p ON p.id = v.id AND p.from_at = v.last_from
+    WHERE v.parked IS NOT NULL
     ON CONFLICT (service_point_id, kind, coalesce(reading_id, 0)) WHERE state = 'open' DO NOTHING
 ),
 tallied AS (
