@@ -12,11 +12,11 @@ from include.cli.home import ROOT
 from include.cli.postgres import child_argv
 from include.errors import InvalidInputError
 
-SUBJECTS = ("fire",)
+SUBJECTS = ("fire", "billing")
 
 
 def bench(
-    subject: Annotated[str, typer.Argument(help="What to measure: fire.")],
+    subject: Annotated[str, typer.Argument(help="What to measure: fire, billing.")],
     arguments: Annotated[
         list[str] | None, typer.Argument(help="Handed on; --help after the subject lists them.")
     ] = None,

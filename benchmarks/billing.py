@@ -1,0 +1,282 @@
+"""How many bills a second a billing run makes, beside the same bills made in other ways.
+
+    ./carillon bench billing [--meters 10000,100000,1000000] [--tariffs tiers,kinds] [--all] [--rounds 3]
+                             [--durable METERS] [--json]
+
+The contenders bill the same month of the same project, each in a copy of one database in which the month
+before is billed already: the real service in a process of its own; one hand-written SQL statement with one
+backend, into the same tables, and into tables without constraints (for information); and up to 10,000 meters
+a loop over the formula. That they made the same bills is checked line by line. Results go to
+`benchmarks/results/`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psutil
+import psycopg
+from psycopg import sql
+
+from benchmarks import machine
+from benchmarks.meters import data, report
+from benchmarks.meters.data import Dataset, Tariff
+from benchmarks.meters.figures import (
+    BARE,
+    LOOP,
+    OURS,
+    STATEMENT,
+    Result,
+    Round,
+    differences,
+    durable_meters,
+    peer_of,
+)
+from benchmarks.meters.memory import watching
+from include.cli.home import ROOT
+from include.cli.postgres import SUPERUSER, LocalPostgres, child_argv
+from include.cli.progress import Progress
+from include.migrations import upgrade
+from include.settings import get_settings
+
+RESULTS = Path(__file__).parent / "results"
+SIZES = (10_000, 100_000, 1_000_000)
+TARIFFS: dict[str, Tariff] = {"tiers": "tiers", "kinds": "tiers x kinds"}
+
+#: More meters with four registers each are measured with --all: they take 12 million readings.
+KINDS_MOST = 100_000
+LOOP_MOST = 10_000
+
+TEMPLATE, COPY = "bench_month", "bench_copy"
+MB = 2**20
+
+
+@dataclass
+class Bench:
+    """One server of the benchmark."""
+
+    postgres: LocalPostgres
+    rounds: int
+    say: Callable[[str], None]
+    results: list[Result] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+    def measure(self, dataset: Dataset, contenders: Sequence[str]) -> None:
+        """Measure contenders in turn, so that a noisy minute meets all of them."""
+        self.say(f"{dataset.tariff}: {dataset.meters:,} meters")
+        rounds: dict[str, list[Round]] = {name: [] for name in contenders}
+        try:
+            self.prepare(dataset)
+            for _ in range(self.rounds):
+                for name in contenders:
+                    rounds[name].append(self.once(name, dataset))
+                    self.say(f"{name}: {rounds[name][-1].bills_a_second:,.0f} bills/s")
+        except (psycopg.Error, RuntimeError, OSError) as error:
+            # One that fails must not take the figures of the others with it.
+            self.say(f"failed: {error}")
+            self.failures.append(f"{dataset.tariff}, {dataset.meters:,} meters: {error}")
+        finally:
+            self.drop(TEMPLATE)
+        subject = (dataset.tariff, dataset.meters, self.postgres.durable)
+        self.results += [Result(*subject, name, tuple(found)) for name, found in rounds.items() if found]
+
+    def prepare(self, dataset: Dataset) -> None:
+        """Make the database that every round begins with: the first month billed, and vacuumed since."""
+        self.postgres.ensure_database(TEMPLATE)
+        url = self.postgres.url(TEMPLATE)
+        upgrade(url)
+        data.load(url, dataset, self.say)
+        run_child(url, "warm-up", dataset.tariff)
+        with self.postgres.connect(TEMPLATE) as connection:
+            connection.execute("VACUUM (ANALYZE)")
+
+    def once(self, name: str, dataset: Dataset) -> Round:
+        """Let a contender bill the month in a fresh copy."""
+        with self.copied() as url:
+            with watching(self.postmaster(), COPY, SUPERUSER) as memory:
+                told = run_child(url, name, dataset.tariff)
+            return Round(
+                bills=told["bills"],
+                charge=told["charge"],
+                seconds=told["seconds"],
+                rss_mb=round(told["rss_kb"] / 1024, 1),
+                backends=memory.backends,
+                backends_mb=round(memory.rss / MB, 1),
+                own_mb=round(memory.own / MB, 1),
+                digest=self.digest(name),
+            )
+
+    @contextmanager
+    def copied(self) -> Iterator[str]:
+        """Lend a copy of the database, written to disk as far as it ever is."""
+        statement = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY")
+        with self.postgres.connect() as connection:
+            connection.execute(statement.format(sql.Identifier(COPY), sql.Identifier(TEMPLATE)))
+            connection.execute("CHECKPOINT")
+        try:
+            yield self.postgres.url(COPY)
+        finally:
+            self.drop(COPY)
+
+    def drop(self, database: str) -> None:
+        with self.postgres.connect() as connection:
+            connection.execute(
+                sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(database))
+            )
+
+    def digest(self, name: str) -> tuple[Any, ...]:
+        """Return what the bills of the month say."""
+        with self.postgres.connect(COPY) as connection:
+            path = "bare, public" if name == BARE else "public"
+            for setting, value in {**data.LOAD_SETTINGS, "search_path": path}.items():
+                connection.execute("SELECT set_config(%s, %s, false)", [setting, value])
+            row = connection.execute(data.queries.digest_bills, {"period_to": data.MEASURED}).fetchone()
+        assert row is not None
+        return tuple(str(value) for value in row)
+
+    def postmaster(self) -> int:
+        """Return the process id of the server."""
+        with self.postgres.connect() as connection:
+            return psutil.Process(connection.info.backend_pid).ppid()
+
+    def server_version(self) -> str:
+        with self.postgres.connect() as connection:
+            row = connection.execute(data.queries.server_version).fetchone()
+        return str(row[0]) if row else ""
+
+
+def run_child(url: str, name: str, tariff: Tariff) -> dict[str, Any]:
+    """Run a contender in a process of its own; return what it said.
+
+    :raises RuntimeError: it failed
+    """
+    done = subprocess.run(
+        [*child_argv(), sys.executable, "-m", "benchmarks.meters.contender", name, tariff],
+        cwd=ROOT,
+        env={**os.environ, "CARILLON_DATABASE_URL": url},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise RuntimeError(f"{name} failed: {done.stderr.strip()[-2000:]}")
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+@contextmanager
+def server(*, durable: bool) -> Iterator[LocalPostgres]:
+    """Run a server that is thrown away."""
+    home = Path(tempfile.mkdtemp(prefix="carillon-bench-"))
+    home.chmod(0o755)  # the database server runs as another user when we are root
+    try:
+        with LocalPostgres(home / "postgres", durable=durable) as postgres:
+            yield postgres
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def subjects(options: argparse.Namespace) -> Iterator[Dataset]:
+    """Return what is measured, the smallest first."""
+    for tariff in options.tariffs:
+        for meters in options.meters:
+            if tariff == "tiers" or meters <= KINDS_MOST or options.all:
+                yield Dataset(TARIFFS[tariff], meters)
+
+
+def contenders_of(dataset: Dataset) -> list[str]:
+    """Return who bills it: the loop takes minutes beyond some thousands."""
+    return [OURS, STATEMENT, BARE, *([LOOP] if dataset.meters <= LOOP_MOST else [])]
+
+
+def run(options: argparse.Namespace, say: Callable[[str], None]) -> tuple[list[Result], dict[str, Any]]:
+    """Run the benchmark; return its results and its document."""
+    results: list[Result] = []
+    failures: list[str] = []
+    facts: dict[str, Any] = {}
+    with server(durable=False) as postgres:
+        bench = Bench(postgres, options.rounds, say, results, failures)
+        facts = machine.facts(bench.server_version())
+        for dataset in subjects(options):
+            bench.measure(dataset, contenders_of(dataset))
+    meters = durable_meters(options.meters, options.durable)
+    if meters is not None:
+        with server(durable=True) as postgres:
+            say("with a server that flushes to disk")
+            bench = Bench(postgres, options.rounds, say, results, failures)
+            bench.measure(Dataset("tiers", meters), [OURS, STATEMENT, BARE])
+    failures += differences(results)
+    return results, {
+        "machine": facts,
+        "rounds": options.rounds,
+        "workers": get_settings().billing_workers,
+        "results": [one.as_json(peer_of(one, results)) for one in results],
+        "failures": failures,
+    }
+
+
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="carillon bench billing", description=__doc__.split("\n")[0])
+    parser.add_argument("--meters", default=",".join(map(str, SIZES)), help="sizes, by commas")
+    parser.add_argument("--tariffs", default=",".join(TARIFFS), help=f"by commas: {', '.join(TARIFFS)}")
+    parser.add_argument(
+        "--all", action="store_true", help=f"four registers a meter for more than {KINDS_MOST:,} meters, too"
+    )
+    parser.add_argument("--rounds", type=int, default=3, help="rounds of each contender (3)")
+    parser.add_argument(
+        "--durable",
+        type=int,
+        metavar="METERS",
+        help="measure this size with a server that flushes to disk, too; 0 for none"
+        " (the largest up to 100,000)",
+    )
+    parser.add_argument("--json", action="store_true", help="print the JSON document instead of a table")
+    options = parser.parse_args(argv)
+    options.meters = _sizes(parser, options.meters)
+    options.tariffs = [word.strip() for word in options.tariffs.split(",") if word.strip()]
+    unknown = sorted(set(options.tariffs) - set(TARIFFS))
+    if unknown or not options.tariffs:
+        parser.error(f"--tariffs: must be some of {', '.join(TARIFFS)}")
+    if options.rounds < 1:
+        parser.error("--rounds: must be 1 or more")
+    if options.durable is not None and options.durable < 0:
+        parser.error("--durable: must be 0 or more")
+    return options
+
+
+def _sizes(parser: argparse.ArgumentParser, text: str) -> list[int]:
+    words = [word.strip().replace("_", "") for word in text.split(",") if word.strip()]
+    if not words or not all(word.isdecimal() and int(word) for word in words):
+        parser.error("--meters: must be numbers from 1 on, by commas")
+    return sorted({int(word) for word in words})
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run, print, and keep the results; return 1 where something failed or bills differ."""
+    options = parse(argv)
+    results, document = run(options, Progress().say)
+    RESULTS.mkdir(exist_ok=True)
+    file = RESULTS / f"billing-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
+    file.write_text(json.dumps(document, indent=1) + "\n")
+    if options.json:
+        print(json.dumps(document))
+    else:
+        report.show(results, document, file)
+    return 1 if document["failures"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

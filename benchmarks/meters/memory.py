@@ -1,0 +1,90 @@
+"""How much memory a process had, and the backends of a database have while something runs."""
+
+from __future__ import annotations
+
+import resource
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+EVERY_SECONDS = 0.05
+
+#: Looking for backends means looking at all processes of the machine.
+LOOK_SECONDS = 0.1
+
+
+@dataclass
+class Memory:
+    """The most at one time, in bytes, summed over the backends.
+
+    :ivar rss: with the shared buffers that each of them touched, so counted more than once
+    :ivar own: without what they share
+    """
+
+    rss: int = 0
+    own: int = 0
+    backends: int = 0
+
+    def note(self, sizes: list[tuple[int, int]]) -> None:
+        """Take one look at all backends in: (rss, shared) of each."""
+        self.rss = max(self.rss, sum(rss for rss, _ in sizes))
+        self.own = max(self.own, sum(rss - shared for rss, shared in sizes))
+        self.backends = max(self.backends, len(sizes))
+
+
+def peak_rss_kb() -> int:
+    """Return the most memory that this process had."""
+    with suppress(OSError):
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
+    # Of a process that was forked off a large one this is the large one's.
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+@contextmanager
+def watching(postmaster: int, database: str, user: str) -> Iterator[Memory]:
+    """Watch the backends of a database until the end of the block.
+
+    :param postmaster: process id of the server
+    """
+    memory, done = Memory(), threading.Event()
+    title = f"postgres: {user} {database} "
+    watcher = threading.Thread(target=_watch, args=(memory, done, postmaster, title))
+    watcher.start()
+    try:
+        yield memory
+    finally:
+        done.set()
+        watcher.join()
+
+
+def _watch(memory: Memory, done: threading.Event, postmaster: int, title: str) -> None:
+    backends: list[psutil.Process] = []
+    looked = -LOOK_SECONDS
+    while not done.wait(EVERY_SECONDS):
+        if time.monotonic() >= looked + LOOK_SECONDS:
+            backends = _backends(postmaster, title)
+            looked = time.monotonic()
+        memory.note([size for backend in backends if (size := _size(backend))])
+
+
+def _backends(postmaster: int, title: str) -> list[psutil.Process]:
+    found = []
+    with suppress(psutil.NoSuchProcess):
+        for process in psutil.Process(postmaster).children():
+            with suppress(psutil.NoSuchProcess):
+                if " ".join(process.cmdline()).startswith(title):
+                    found.append(process)
+    return found
+
+
+def _size(process: psutil.Process) -> tuple[int, int] | None:
+    with suppress(psutil.NoSuchProcess):
+        info = process.memory_info()
+        return info.rss, getattr(info, "shared", 0)
+    return None
