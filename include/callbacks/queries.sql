@@ -12,7 +12,7 @@ WITH item AS (
     SELECT 'callback', schedule_id, project_id, name, description, enabled, %(now)s, due_at,
            expires_at, misfire, misfire_grace, overlap, %(now)s, %(now)s
     FROM item
-    ON CONFLICT (kind, coalesce(project_id, ''), name) WHERE deleted_at IS NULL AND kind NOT IN ('billing') DO NOTHING
+    ON CONFLICT (kind, coalesce(project_id, ''), name) WHERE deleted_at IS NULL AND kind NOT IN ('billing', 'timer') DO NOTHING
     RETURNING id, name, schedule_id
 ), detail AS (
     INSERT INTO callback_task (definition_id, module, type, start_time, timezone, url, method, resp_regexp, body,

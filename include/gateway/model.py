@@ -1,0 +1,99 @@
+"""What is asked of a device gateway, and what came of it. No I/O.
+
+A device gateway is whatever speaks with devices: an IoTDA platform over HTTP, an MQTT broker, or the local
+simulator. Source of the protocol: research `iot.md` A12.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal, Protocol
+
+Outcome = Literal["acknowledged", "refused", "offline", "timeout", "unreachable", "garbage"]
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command for one device.
+
+    :ivar request_id: the same on every try, so that a device can tell a repeat; at most 64 characters
+    :ivar paras: a JSON object
+    :ivar timeout: seconds to wait for the device's own answer
+    """
+
+    device_id: str
+    request_id: str
+    service_id: str
+    command_name: str
+    paras: Mapping[str, Any]
+    timeout: float = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came of a command.
+
+    :ivar outcome: `acknowledged` only on the device's own answer with result code 0; `refused` is its own
+        answer with another one; `offline` that the gateway knows it to be away; `timeout` that it did not answer;
+        `unreachable` and `garbage` are faults of the gateway
+    :ivar response: what the device answered, as text
+    """
+
+    outcome: Outcome
+    begin_at: datetime
+    end_at: datetime
+    status: int | None = None
+    response: str | None = None
+    error: str | None = None
+
+    @property
+    def ok(self) -> bool:
+        return self.outcome == "acknowledged"
+
+
+@dataclass(frozen=True, slots=True)
+class GatewaySettings:
+    """Where the gateway is: the Airflow connection `device_gateway`.
+
+    :ivar kind: `http` for the IoTDA calls (the simulator speaks them, too), `mqtt` for a broker
+    :ivar url: `http(s)://host:port` or `mqtt(s)://host:port`
+    :ivar headers: of each HTTP call, such as `X-Auth-Token`
+    """
+
+    kind: Literal["http", "mqtt"]
+    url: str
+    project_id: str = "default"
+    username: str | None = None
+    password: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class PreparedCommand(Protocol):
+    """A command with everything in memory; at the instant only bytes are left to send."""
+
+    async def send(self) -> Reply:
+        """Send it and wait for the device's answer. Never raises but for cancellation."""
+
+
+class DeviceGateway(Protocol):
+    """How devices are reached."""
+
+    async def open(self) -> None:
+        """Get ready; a gateway that is away now is tried again with each command."""
+
+    async def close(self) -> None:
+        """Let go of everything."""
+
+    def prepare(self, command: Command) -> PreparedCommand:
+        """Build a command ahead of its instant."""
+
+    async def resolve(self, commands: list[PreparedCommand]) -> None:
+        """Look up and vet what the commands go to."""
+
+    async def warm(self, commands: list[PreparedCommand]) -> None:
+        """Open connections ahead of an instant."""
+
+    async def set_desired(self, device_id: str, service_id: str, desired: Mapping[str, Any]) -> Reply:
+        """Write desired properties into the device's shadow; it gets them when it comes online."""
