@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any, Literal, Protocol
 
 Outcome = Literal["acknowledged", "refused", "offline", "timeout", "unreachable", "garbage"]
+SendStrategy = Literal["immediately", "delay"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +33,37 @@ class Command:
 
 
 @dataclass(frozen=True, slots=True)
+class Message:
+    """A message for one device; the fields are those of IoTDA's call, and what is None is not sent.
+
+    :ivar message_id: unique for the device, the same on every try; at most 64 characters
+    :ivar message: a text or a JSON object
+    :ivar topic: a suffix under `$oc/devices/{id}/user/`; `topic_full_name` is the other way to name a topic
+    :ivar ttl: minutes that the gateway keeps it for a device that is away
+    """
+
+    device_id: str
+    message_id: str
+    message: str | Mapping[str, Any]
+    name: str | None = None
+    properties: Mapping[str, Any] | None = None
+    encoding: Literal["none", "base64"] | None = None
+    payload_format: Literal["standard", "raw"] | None = None
+    topic: str | None = None
+    topic_full_name: str | None = None
+    ttl: int | None = None
+    timeout: float = 20.0
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """What came of a command.
 
-    :ivar outcome: `acknowledged` only on the device's own answer with result code 0; `refused` is its own
-        answer with another one; `offline` that the gateway knows it to be away; `timeout` that it did not answer;
-        `unreachable` and `garbage` are faults of the gateway
+    :ivar outcome: `acknowledged` only on the device's own answer with result code 0 (of a desired property, a
+        message and an asynchronous command: the gateway's, that it has it); `refused` is the device's answer
+        with another code, or the gateway's that this cannot be done (no such device); `offline` that the
+        gateway knows it to be away; `timeout` that it did not answer; `unreachable` and `garbage` are faults
+        of the gateway
     :ivar response: what the device answered, as text
     """
 
@@ -52,6 +78,11 @@ class Reply:
     def ok(self) -> bool:
         return self.outcome == "acknowledged"
 
+    @property
+    def retryable(self) -> bool:
+        """Whether the same may succeed when it is sent again under the same request id."""
+        return self.outcome not in ("acknowledged", "refused")
+
 
 @dataclass(frozen=True, slots=True)
 class GatewaySettings:
@@ -60,14 +91,19 @@ class GatewaySettings:
     :ivar kind: `http` for the IoTDA calls (the simulator speaks them, too), `mqtt` for a broker
     :ivar url: `http(s)://host:port` or `mqtt(s)://host:port`
     :ivar headers: of each HTTP call, such as `X-Auth-Token`
+    :ivar presence_topic: where an MQTT broker has `online` or `offline` of each device, such as
+        `presence/{device_id}`; None: nothing says so
+    :ivar mqtt_version: 5 lets the broker drop a command that a device would get too late
     """
 
     kind: Literal["http", "mqtt"]
     url: str
     project_id: str = "default"
     username: str | None = None
-    password: str | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
+    password: str | None = field(default=None, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    presence_topic: str | None = None
+    mqtt_version: Literal["5", "3.1.1"] = "5"
 
 
 class PreparedCommand(Protocol):
@@ -97,3 +133,14 @@ class DeviceGateway(Protocol):
 
     async def set_desired(self, device_id: str, service_id: str, desired: Mapping[str, Any]) -> Reply:
         """Write desired properties into the device's shadow; it gets them when it comes online."""
+
+    async def send_async_command(
+        self, command: Command, *, strategy: SendStrategy = "immediately", expire_time: int = 0
+    ) -> Reply:
+        """Leave a command with the gateway, which does not wait for the device.
+
+        :param expire_time: seconds that it may wait for the device under `delay`; 0 is the gateway's default
+        """
+
+    async def send_message(self, message: Message) -> Reply:
+        """Leave a message for the device with the gateway."""

@@ -17,6 +17,10 @@ from include.kit.targets import Endpoint
 _NEXT_ADDRESS_SECONDS = 0.25
 
 
+class ConnectTimeoutError(OutboundTimeoutError):
+    """No connection in time, so the target never had the request."""
+
+
 class HostPool:
     """Keep-alive connections to one (scheme, host, port), and at most `limit` calls at a time over them."""
 
@@ -92,7 +96,7 @@ class HostPool:
             async with asyncio.timeout_at(deadline):
                 return await self._open(call)
         except TimeoutError:
-            raise OutboundTimeoutError(
+            raise ConnectTimeoutError(
                 f"no connection to {self.endpoint.authority} within {call.timeout:g} s"
             ) from None
         except ssl.SSLCertVerificationError as exc:

@@ -1,0 +1,68 @@
+"""The MQTT topics of research `iot.md` A12: what goes to a device, and whose answer a message is. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+COMMAND_REPLIES = "$oc/devices/+/sys/commands/response/#"
+PROPERTY_REPLIES = "$oc/devices/+/sys/properties/set/response/#"
+
+_REPLY = re.compile(
+    r"\$oc/devices/(?P<device>[^/]+)/sys/(?P<kind>commands|properties/set)/response/request_id=(?P<request>[^/]+)\Z"
+)
+
+
+class Question(NamedTuple):
+    """What an answer belongs to; with the device, so that another one's answer is not taken for this one's."""
+
+    kind: str
+    device_id: str
+    request_id: str
+
+
+def command_topic(device_id: str, request_id: str) -> str:
+    return f"$oc/devices/{device_id}/sys/commands/request_id={request_id}"
+
+
+def properties_topic(device_id: str, request_id: str) -> str:
+    return f"$oc/devices/{device_id}/sys/properties/set/request_id={request_id}"
+
+
+def message_topic(device_id: str, suffix: str | None) -> str:
+    base = f"$oc/devices/{device_id}"
+    return f"{base}/user/{suffix}" if suffix else f"{base}/sys/messages/down"
+
+
+def answered(topic: str) -> Question | None:
+    """Return the question that a message on this topic answers; None if it is no answer."""
+    match = _REPLY.match(topic)
+    return match and Question(match["kind"], match["device"], match["request"])
+
+
+class Presence:
+    """Who is away, by a topic of the operator's own such as `presence/{device_id}`.
+
+    Devices keep it by a retained `online` and a last will `offline`; without either nothing is known.
+    """
+
+    def __init__(self, template: str) -> None:
+        before, _, after = template.partition("{device_id}")
+        self.filter = f"{before}+{after}"
+        self.away: set[str] = set()
+        self._pattern = re.compile(rf"{re.escape(before)}(?P<device>[^/]+){re.escape(after)}\Z")
+
+    def heard(self, topic: str, payload: bytes) -> bool:
+        """Take a message in; tell whether it was one about presence."""
+        match = self._pattern.match(topic)
+        if match is None:
+            return False
+        if payload.strip().lower() == b"offline":
+            self.away.add(match["device"])
+        else:
+            self.away.discard(match["device"])
+        return True
+
+    def forget(self) -> None:
+        """The broker is gone; it tells again when it is back."""
+        self.away.clear()
