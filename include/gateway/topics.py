@@ -14,7 +14,7 @@ _REPLY = re.compile(
 
 
 class Question(NamedTuple):
-    """What an answer belongs to; with the device, so that another one's answer is not taken for this one's."""
+    """What an answer belongs to; with the device, so that nobody answers for another."""
 
     kind: str
     device_id: str

@@ -1,0 +1,143 @@
+"""The admin API of the simulator: faults, devices, counters. For tests, demos and benchmarks.
+
+GET    /_admin/health                    {"status": "healthy"}
+GET    /_admin/faults                    what goes wrong now
+PUT    /_admin/faults                    set all of it; what is not named goes well
+DELETE /_admin/faults                    all goes well
+GET    /_admin/counters                  totals
+GET    /_admin/received                  request ids with their counts, by device
+GET    /_admin/devices/{id}              one device: commands, messages, shadow
+PUT    /_admin/devices/{id}              {"online": true | false | null, "fw_version": …, "sw_version": …}
+POST   /_admin/online, /_admin/offline   {"device_ids": […]}
+DELETE /_admin/devices                   forget all devices and counts
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Annotated, Any, TypeVar
+from urllib.parse import unquote
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from include.simulator.answers import Answer, RefusedError, Request, answer
+from include.simulator.devices import Device, Fleet
+from include.simulator.faults import Faults
+
+PREFIX = "/_admin/"
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class DeviceChange(BaseModel):
+    """Only what is named is changed."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    online: bool | None = None
+    fw_version: Annotated[str, Field(max_length=256)] | None = None
+    sw_version: Annotated[str, Field(max_length=256)] | None = None
+
+
+class DeviceIds(BaseModel):
+    """Some devices."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    device_ids: list[str]
+
+
+class Admin:
+    """Answers requests below `/_admin/`."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self.fleet = fleet
+        self.calls: dict[tuple[str, str], Callable[[Request], Answer]] = {
+            ("GET", "health"): lambda _: answer({"status": "healthy"}),
+            ("GET", "faults"): lambda _: self.faults(),
+            ("PUT", "faults"): self.set_faults,
+            ("DELETE", "faults"): lambda _: self.clear_faults(),
+            ("GET", "counters"): lambda _: self.counters(),
+            ("GET", "received"): lambda _: self.received(),
+            ("POST", "online"): lambda request: self.set_online(request, True),
+            ("POST", "offline"): lambda request: self.set_online(request, False),
+            ("DELETE", "devices"): lambda _: self.forget(),
+        }
+
+    def handle(self, request: Request) -> Answer:
+        words = request.path.removeprefix(PREFIX).partition("?")[0]
+        call = self.calls.get((request.method, words))
+        if call is None and words.startswith("devices/"):
+            device = self.fleet.device(unquote(words.removeprefix("devices/")))
+            if request.method == "GET":
+                return answer(self.shown(device))
+            if request.method == "PUT":
+                return self.change(device, request)
+        if call is None:
+            raise RefusedError(404, "SIM.404", f"there is no {request.method} {request.path}")
+        return call(request)
+
+    def faults(self) -> Answer:
+        return answer(self.fleet.faults.model_dump(mode="json"))
+
+    def set_faults(self, request: Request) -> Answer:
+        self.fleet.set_faults(_read(Faults, request))
+        return self.faults()
+
+    def clear_faults(self) -> Answer:
+        self.fleet.set_faults(Faults())
+        return self.faults()
+
+    def counters(self) -> Answer:
+        devices = self.fleet.devices.values()
+        totals: dict[str, Any] = dict.fromkeys(
+            ("received", "duplicates", "offline", "messages", "requests"), 0
+        )
+        executed = sum(device.executed for device in devices)
+        return answer({**totals, **self.fleet.totals, "executed": executed, "devices": len(devices)})
+
+    def received(self) -> Answer:
+        return answer(
+            {device.device_id: device.seen for device in self.fleet.devices.values() if device.seen}
+        )
+
+    def set_online(self, request: Request, online: bool) -> Answer:
+        ids = _read(DeviceIds, request).device_ids
+        for device_id in ids:
+            self.fleet.set_online(device_id, online)
+        return answer({"changed": len(ids)})
+
+    def forget(self) -> Answer:
+        self.fleet.forget()
+        return self.counters()
+
+    def change(self, device: Device, request: Request) -> Answer:
+        change = _read(DeviceChange, request)
+        if "online" in change.model_fields_set:
+            self.fleet.set_online(device.device_id, change.online)
+        device.fw_version = change.fw_version or device.fw_version
+        device.sw_version = change.sw_version or device.sw_version
+        return answer(self.shown(device))
+
+    def shown(self, device: Device) -> dict[str, Any]:
+        return {
+            "device_id": device.device_id,
+            "online": self.fleet.is_online(device),
+            "fw_version": device.fw_version,
+            "sw_version": device.sw_version,
+            "executed": device.executed,
+            "duplicates": device.duplicates,
+            "received": [asdict(item) for item in device.received],
+            "messages": list(device.messages),
+            "pending": list(device.pending),
+            "shadow": {name: asdict(shadow) for name, shadow in device.shadows.items()},
+        }
+
+
+def _read(model: type[Model], request: Request) -> Model:
+    try:
+        return model.model_validate_json(request.body)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise RefusedError(400, "SIM.400", f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
