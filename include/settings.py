@@ -16,6 +16,9 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 LOCAL_SECRET_KEY = "local-profile-only"
 
+#: The shortest key of HS256.
+JWT_SECRET_BYTES = 32
+
 Network = IPv4Network | IPv6Network
 
 
@@ -61,16 +64,37 @@ class Settings(BaseSettings):
     # --- billing
     billing_workers: int = Field(2, ge=1, le=64)
 
+    # --- device timers
+    timer_first_day: Literal["sunday", "monday"] = "sunday"
+    timer_service_id: str = Field("timer", min_length=1, max_length=64)
+    timer_command_name: str = Field("set", min_length=1, max_length=64)
+    timer_timeout_seconds: float = Field(20.0, gt=0, le=120)
+    timer_offline: Literal["skip", "deliver_when_online", "shadow_desired"] = "skip"
+    timer_offline_ttl_seconds: float = Field(3600.0, ge=1, le=604_800)
+
     # --- outbound calls
     egress_allow: Annotated[tuple[Network, ...], NoDecode] = ()
     callback_timeout_seconds: float = Field(10.0, gt=0, le=3600)
     response_limit_bytes: int = Field(1_048_576, ge=1024)
     response_kept_characters: int = Field(65_536, ge=256)
 
+    # --- devices
+    gateway_connection: SecretStr | None = Field(
+        None, validation_alias=AliasChoices("CARILLON_GATEWAY_CONNECTION", "AIRFLOW_CONN_DEVICE_GATEWAY")
+    )
+
     # --- REST
     open_apis: Annotated[dict[str, tuple[Network, ...]], NoDecode] = Field(default_factory=dict)
     request_limit_bytes: int = Field(8_388_608, ge=1024)
     login_hours: float = Field(24.0, gt=0, le=8760)
+
+    # --- JSON Web Tokens, the credential of the device timers' API
+    jwt_secret: SecretStr | None = None
+    jwt_jwks: str | None = None
+    jwt_user_claim: str = Field("sub", min_length=1)
+    jwt_leeway_seconds: float = Field(0.0, ge=0, le=300)
+    jwt_audience: str | None = None
+    jwt_issuer: str | None = None
 
     # --- logging
     log_format: Literal["text", "json"] = "text"
@@ -96,6 +120,13 @@ class Settings(BaseSettings):
             return value
         pairs = (item.partition("=") for item in value.split(";") if item.strip())
         return {name.strip(): _networks(networks) for name, _, networks in pairs}
+
+    @field_validator("jwt_secret")
+    @classmethod
+    def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value().encode()) < JWT_SECRET_BYTES:
+            raise ValueError(f"needs {JWT_SECRET_BYTES} bytes at least (RFC 7518, section 3.2)")
+        return value
 
     @model_validator(mode="after")
     def _no_default_secret_in_production(self) -> Settings:

@@ -12,9 +12,11 @@ from include.cron.dialects import (
     parse_minute_fields,
     parse_seconds_first,
     parse_time_of_day,
+    weekdays_of_mask,
 )
 from include.cron.month_end import MonthEnd
 from include.cron.schedule import CronSchedule
+from include.cron.weekdays import on_weekdays, weekday_bit
 from include.cron.zones import check_zone
 
 __all__ = [
@@ -24,8 +26,11 @@ __all__ = [
     "MonthEnd",
     "check_zone",
     "matches_mask",
+    "on_weekdays",
     "parse_billing_crontab",
     "parse_minute_fields",
     "parse_seconds_first",
     "parse_time_of_day",
+    "weekday_bit",
+    "weekdays_of_mask",
 ]

@@ -140,6 +140,14 @@ def matches_mask(day: date, mask: str, first_day: FirstDay) -> bool:
     return day.isoweekday() % 7 in _weekdays(mask, first_day, "mask")
 
 
+def weekdays_of_mask(mask: str, first_day: FirstDay, *, field: str = "mask") -> int:
+    """Return the days that a week mask names as bits (`include.cron.weekdays`); `0000000` is 0.
+
+    Raises CronExpressionError carrying `field` for anything but seven digits 0 or 1.
+    """
+    return sum(1 << (day - 1) % 7 for day in _weekdays(mask, first_day, field))
+
+
 def _schedule(expression: str, zone: str, field: str) -> CronSchedule:
     schedule = CronSchedule(expression, check_zone(zone, field=field))
     if next(schedule.iter_after(_REFERENCE), None) is None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import cached_property, lru_cache
 from heapq import merge
 from itertools import groupby, islice, takewhile
@@ -119,6 +119,19 @@ class CronSchedule:
             found = _EPOCH + (before - _EPOCH) // _SECOND // self._interval * self._interval * _SECOND
         return found if found is not None and found >= floor else None
 
+    def day_of(self, instant: datetime) -> date:
+        """Return the local date that an instant of this schedule stands for.
+
+        A local time that a clock change skips keeps its own date, though its instant may lie on the next.
+        """
+        moment = _utc(instant)
+        span = span_at(self.zone, moment)
+        local = _local(moment, span.offset)
+        if moment == span.start and span.offset_before < span.offset and not self._is_composed:
+            skipped = next(self._local_from(self._first_local(span)), local)
+            return min(skipped, local).date()
+        return local.date()
+
     def describe(self) -> str:
         """Return the schedule in English words, such as "At 09:30, Monday through Friday"."""
         if self._members:
@@ -132,6 +145,11 @@ class CronSchedule:
         """The schedules of a union; none where this is a single one."""
         texts = self.expression.split(UNION)
         return tuple(CronSchedule(text, self.zone) for text in texts) if len(texts) > 1 else ()
+
+    @property
+    def _is_composed(self) -> bool:
+        """Whether local times cannot be asked of this expression itself."""
+        return bool(self._members) or self._interval is not None
 
     @cached_property
     def _interval(self) -> int | None:

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import ClassVar
 
+from include.errors import InvalidInputError
+from include.gateway.model import DeviceGateway
 from include.kit.clock import system_clock
 from include.kit.db import Database, database_url
 from include.kit.egress import EgressGuard
@@ -53,6 +55,8 @@ class Engine:
             response_limit_bytes=settings.response_limit_bytes,
         )
         self.senders = Senders(settings.senders)
+        self.gateway_lock = asyncio.Lock()
+        self.opened_gateway: DeviceGateway | None = None
         self.held: dict[int, object] = {}
         self.tasks: set[asyncio.Task[None]] = set()
         self.coming: Counter[datetime] = Counter()
@@ -93,11 +97,30 @@ class Engine:
         self.senders.open()
         return self
 
+    async def gateway(self) -> DeviceGateway:
+        """Return the device gateway that all windows share, opened by the first that needs it.
+
+        :raises InvalidInputError: none is set, or what is set cannot be used
+        """
+        from include.gateway.connect import create_gateway, read_gateway_settings
+
+        async with self.gateway_lock:
+            if self.opened_gateway is None:
+                settings = read_gateway_settings()
+                if settings is None:
+                    raise InvalidInputError("there is no such connection", field="device_gateway")
+                gateway = create_gateway(settings)
+                await gateway.open()
+                self.opened_gateway = gateway
+        return self.opened_gateway
+
     async def close(self) -> None:
         await asyncio.gather(*self.tasks, return_exceptions=True)
         await self.senders.close()
         await self.records.close()
         await self.claims.close()
+        if self.opened_gateway:
+            await self.opened_gateway.close()
         await self.client.aclose()
         await self.presence.close()
         await self.database.close()

@@ -283,13 +283,13 @@ class WindowRun:
 
     def _judge(self, due: Due, number: int, result: CallResult) -> Record:
         if result.ok:
-            return Record(due, number, result, "succeeded")
+            return Record(due, number, result, "succeeded", reason=result.error)
         delays = self.caller.retry_delays(due.definition_id)
-        if due.retries_used >= len(delays):
+        if result.final or due.retries_used >= len(delays):
             return Record(due, number, result, "failed", reason=result.error)
         delay = delays[due.retries_used]
         again = result.end_at + timedelta(seconds=delay)
-        handed_over = delay > get_settings().retry_in_run_seconds
+        handed_over = result.leaves_run or delay > get_settings().retry_in_run_seconds
         return Record(due, number, result, "retrying", again, result.error, handed_over)
 
     def _landed(self, record: Record, written: asyncio.Future[None]) -> None:

@@ -21,6 +21,7 @@ class Due:
     :ivar due_at: aware UTC; the instant it is for
     :ivar next_attempt_at: aware UTC; when to try next, equal to `due_at` before the first attempt
     :ivar revision: of the definition, as it was when its call was prepared
+    :ivar day: bit of the instant's weekday in its schedule's zone; None where that was settled before
     """
 
     id: int
@@ -31,6 +32,7 @@ class Due:
     retries_used: int
     next_attempt_at: datetime
     revision: int
+    day: int | None = None
 
     @property
     def webhook_id(self) -> str:
@@ -44,6 +46,9 @@ class CallResult:
 
     :ivar ok: whether the target did what was asked, by the definition's own rules
     :ivar begin_at: aware UTC; when the first byte was about to leave
+    :ivar error: why not; where it is ok, what is to be said of it all the same
+    :ivar final: where it is not ok: trying again would not help, or must not be
+    :ivar leaves_run: where it is not ok: the next try is not to be waited for by this run
     """
 
     ok: bool
@@ -54,6 +59,8 @@ class CallResult:
     status: int | None = None
     response: str | None = None
     error: str | None = None
+    final: bool = False
+    leaves_run: bool = False
 
 
 class Call(Protocol):

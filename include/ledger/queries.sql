@@ -10,35 +10,45 @@ UPDATE execution e
 SET schedule_id = d.schedule_id, run_id = %(run_id)s, state = 'pending', reason = NULL, finished_at = NULL,
     next_attempt_at = e.due_at
 FROM definition d
+CROSS JOIN unnest(%(instants)s::timestamptz[], %(days)s::smallint[]) AS i (due_at, day)
 WHERE d.schedule_id = %(schedule_id)s AND d.enabled AND d.deleted_at IS NULL
   AND d.id %% %(shards)s = %(shard)s
-  AND e.definition_id = d.id AND e.origin = 'scheduled' AND e.due_at = ANY(%(instants)s)
+  AND (d.weekdays IS NULL OR d.weekdays & i.day <> 0)
+  AND e.definition_id = d.id AND e.origin = 'scheduled' AND e.due_at = i.due_at
   AND e.schedule_id <> d.schedule_id AND e.attempts = 0
   AND (e.state = 'pending' OR e.reason = 'rescheduled')
 
 -- name: arm_scheduled
--- One execution per enabled definition of this shard and instant of the window; what is there stays.
+-- One execution per enabled definition of this shard and instant of the window; what is there stays. `days` are
+-- the weekdays of the instants in the schedule's zone, as bits.
 INSERT INTO execution (definition_id, schedule_id, due_at, origin, state, next_attempt_at, run_id)
 SELECT d.id, d.schedule_id, i.due_at, 'scheduled', 'pending', i.due_at, %(run_id)s
 FROM definition d
-CROSS JOIN unnest(%(instants)s::timestamptz[]) AS i (due_at)
+CROSS JOIN unnest(%(instants)s::timestamptz[], %(days)s::smallint[]) AS i (due_at, day)
 WHERE d.schedule_id = %(schedule_id)s AND d.enabled AND d.deleted_at IS NULL AND NOT d.spent
   AND d.id %% %(shards)s = %(shard)s
+  AND (d.weekdays IS NULL OR d.weekdays & i.day <> 0)
   AND i.due_at > d.active_since
   AND (d.expires_at IS NULL OR i.due_at <= d.expires_at)
 ON CONFLICT ON CONSTRAINT execution_once DO NOTHING
 
 -- name: arm_condensed
--- One row a definition that stands for the older instants of a long outage.
+-- One row a definition that stands for the older instants of a long outage, of which each weekday has its
+-- number and its latest.
 INSERT INTO execution (definition_id, schedule_id, due_at, origin, state, reason, covers_since, covers_count,
                        finished_at, run_id)
-SELECT d.id, d.schedule_id, %(latest)s, 'scheduled', 'missed', 'outage: older than what one run lists singly',
-       greatest(%(since)s, d.active_since), %(count)s, %(now)s, %(run_id)s
+SELECT d.id, d.schedule_id, older.latest, 'scheduled', 'missed', 'outage: older than what one run lists singly',
+       greatest(%(since)s, d.active_since), older.count, %(now)s, %(run_id)s
 FROM definition d
+CROSS JOIN LATERAL (
+    SELECT max(w.latest) AS latest, sum(w.count)::integer AS count
+    FROM unnest(%(latests)s::timestamptz[], %(counts)s::integer[], %(days)s::smallint[]) AS w (latest, count, day)
+    WHERE d.weekdays IS NULL OR d.weekdays & w.day <> 0
+) AS older
 WHERE d.schedule_id = %(schedule_id)s AND d.enabled AND d.deleted_at IS NULL
   AND d.id %% %(shards)s = %(shard)s
-  AND %(latest)s > d.active_since
-  AND (d.expires_at IS NULL OR %(latest)s <= d.expires_at)
+  AND older.latest > d.active_since
+  AND (d.expires_at IS NULL OR older.latest <= d.expires_at)
 ON CONFLICT ON CONSTRAINT execution_once DO NOTHING
 
 -- name: arm_once
@@ -197,8 +207,8 @@ WHERE e.schedule_id = %(schedule_id)s AND e.state IN ('pending', 'running', 'ret
 -- Just before the instant: re-read what changed meanwhile, refuse what must not fire, claim the rest and
 -- open an attempt for each.
 WITH wanted AS (
-    SELECT * FROM unnest(%(ids)s::bigint[], %(dues)s::timestamptz[], %(attempts)s::integer[])
-        AS w (id, due_at, attempts)
+    SELECT * FROM unnest(%(ids)s::bigint[], %(dues)s::timestamptz[], %(attempts)s::integer[], %(days)s::smallint[])
+        AS w (id, due_at, attempts, day)
 ), checked AS (
     SELECT e.id, e.due_at, d.revision,
            CASE WHEN d.deleted_at IS NOT NULL THEN 'deleted'
@@ -207,6 +217,7 @@ WITH wanted AS (
                 WHEN e.attempts > 0 OR e.reason = 'rerun' THEN 'go'
                 WHEN d.schedule_id <> e.schedule_id OR (d.due_at IS NOT NULL AND d.due_at <> e.due_at)
                     THEN 'rescheduled'
+                WHEN d.weekdays & w.day = 0 THEN 'rescheduled'
                 WHEN d.expires_at < e.due_at THEN 'expired'
                 WHEN d.overlap = 'allow' THEN 'go'
                 WHEN EXISTS (SELECT FROM execution o

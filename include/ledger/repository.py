@@ -32,6 +32,18 @@ class Shard:
 
 
 @dataclass(frozen=True)
+class Older:
+    """The instants of a long outage on one weekday that are not listed singly.
+
+    :ivar day: bit of the weekday
+    """
+
+    day: int
+    count: int
+    latest: datetime
+
+
+@dataclass(frozen=True)
 class Verdict:
     """What `claim` decided on one execution: `go`, `wait`, or why it must not fire."""
 
@@ -50,16 +62,25 @@ class LedgerRepository:
     async def count_live(self, shard: Shard) -> int:
         return await self._number(queries.count_live, shard.parameters())
 
-    async def adopt_moved(self, shard: Shard, instants: Sequence[datetime]) -> int:
-        return await self._count(queries.adopt_moved, shard.parameters(instants=list(instants)))
+    async def adopt_moved(self, shard: Shard, instants: Sequence[datetime], days: Sequence[int]) -> int:
+        parameters = shard.parameters(instants=list(instants), days=list(days))
+        return await self._count(queries.adopt_moved, parameters)
 
-    async def arm_scheduled(self, shard: Shard, instants: Sequence[datetime]) -> int:
-        return await self._count(queries.arm_scheduled, shard.parameters(instants=list(instants)))
+    async def arm_scheduled(self, shard: Shard, instants: Sequence[datetime], days: Sequence[int]) -> int:
+        """Arm instants; `days` are the bits of their weekdays (`include.cron.weekdays`)."""
+        parameters = shard.parameters(instants=list(instants), days=list(days))
+        return await self._count(queries.arm_scheduled, parameters)
 
     async def arm_condensed(
-        self, shard: Shard, *, latest: datetime, since: datetime, count: int, now: datetime
+        self, shard: Shard, older: Sequence[Older], *, since: datetime, now: datetime
     ) -> int:
-        parameters = shard.parameters(latest=latest, since=since, count=count, now=now)
+        parameters = shard.parameters(
+            latests=[one.latest for one in older],
+            counts=[one.count for one in older],
+            days=[one.day for one in older],
+            since=since,
+            now=now,
+        )
         return await self._count(queries.arm_condensed, parameters)
 
     async def arm_once(self, shard: Shard, until: datetime) -> int:
@@ -133,6 +154,7 @@ class LedgerRepository:
                 "ids": [due.id for due in dues],
                 "dues": [due.due_at for due in dues],
                 "attempts": [due.attempts for due in dues],
+                "days": [due.day for due in dues],
                 "claimer": claimer,
                 "now": now,
             },

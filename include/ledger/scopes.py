@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from include.cron import CronSchedule
+from include.cron import CronSchedule, weekday_bit
 from include.ledger.model import Due
-from include.ledger.repository import LedgerRepository, Shard
+from include.ledger.repository import LedgerRepository, Older, Shard
 from include.ledger.windows import Window
 from include.settings import get_settings
 
@@ -29,6 +29,10 @@ ORPHANED_AFTER = timedelta(seconds=10)
 
 #: A longer window is an outage; listing its instants must not hold up the event loop.
 LONG_WINDOW = timedelta(hours=1)
+
+
+#: Instants, the bits of their weekdays, and what of a long outage is not listed singly.
+Instants = tuple[list[datetime], list[int], list[Older]]
 
 
 class Scope(Protocol):
@@ -58,16 +62,14 @@ class CronScope:
         self.window = window
         self.cron = cron
         self.ends: datetime | None = window.end
-        self._instants: tuple[list[datetime], int, datetime | None] | None = None
+        self._instants: Instants | None = None
 
     async def arm(self, ledger: LedgerRepository, now: datetime) -> None:
-        listed, older_count, latest_older = await self._list(ledger)
-        if latest_older:
-            await ledger.arm_condensed(
-                self.shard, latest=latest_older, since=self.window.start, count=older_count, now=now
-            )
-        await ledger.adopt_moved(self.shard, listed)
-        await ledger.arm_scheduled(self.shard, listed)
+        listed, days, older = await self._list(ledger)
+        if older:
+            await ledger.arm_condensed(self.shard, older, since=self.window.start, now=now)
+        await ledger.adopt_moved(self.shard, listed, days)
+        await ledger.arm_scheduled(self.shard, listed, days)
         threshold = misfire_threshold()
         await ledger.settle_misfires(
             self.shard,
@@ -79,9 +81,15 @@ class CronScope:
         )
 
     async def load(self, ledger: LedgerRepository, now: datetime, known: Sequence[int]) -> list[Due]:
-        return await ledger.load_window(
+        dues = await ledger.load_window(
             self.shard, known, self.window.start, self.window.end, now - ORPHANED_AFTER
         )
+        days: dict[datetime, int] = {}
+        for due in dues:
+            if due.due_at not in days:
+                days[due.due_at] = self._day(due.due_at)
+            due.day = days[due.due_at]
+        return dues
 
     async def count_open(self, ledger: LedgerRepository) -> int:
         return await ledger.count_open(self.shard, start=self.window.start, until=self.window.end)
@@ -91,7 +99,10 @@ class CronScope:
         latest = self.cron.last_at_or_before(until, not_before=after) if until > after else None
         return latest is not None and latest > after
 
-    async def _list(self, ledger: LedgerRepository) -> tuple[list[datetime], int, datetime | None]:
+    def _day(self, instant: datetime) -> int:
+        return weekday_bit(self.cron.day_of(instant))
+
+    async def _list(self, ledger: LedgerRepository) -> Instants:
         if self._instants is None:
             live = await ledger.count_live(self.shard)
             most = max(LISTED_ALWAYS, min(LISTED_INSTANTS, LISTED_ROWS // max(1, live)))
@@ -152,19 +163,19 @@ def misfire_threshold() -> timedelta:
     return timedelta(seconds=get_settings().misfire_threshold_seconds)
 
 
-def _list_newest(
-    cron: CronSchedule, window: Window, most: int
-) -> tuple[list[datetime], int, datetime | None]:
-    """Return the newest instants of a window, how many older ones there are, and the latest of those."""
+def _list_newest(cron: CronSchedule, window: Window, most: int) -> Instants:
+    """Return the newest instants of a window, the bits of their weekdays, and what is older."""
     newest: deque[datetime] = deque(maxlen=most)
-    older, latest_older = 0, None
+    older: dict[int, Older] = {}
     for instant in cron.iter_after(window.start):
         if instant > window.end:
             break
         if len(newest) == most:
-            older, latest_older = older + 1, newest[0]
+            day = weekday_bit(cron.day_of(newest[0]))
+            before = older[day].count if day in older else 0
+            older[day] = Older(day, before + 1, newest[0])
         newest.append(instant)
-    return list(newest), older, latest_older
+    return list(newest), [weekday_bit(cron.day_of(instant)) for instant in newest], list(older.values())
 
 
 _LONG_AGO = datetime.fromisoformat("1970-01-01T00:00:00+00:00")

@@ -15,6 +15,7 @@ from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSuccessEvent
 
 from include.callbacks.caller import CallbackCaller
 from include.cron import CronSchedule
+from include.errors import CarillonError
 from include.ledger.batches import until_available
 from include.ledger.engine import Engine
 from include.ledger.firing import WindowRun
@@ -23,6 +24,7 @@ from include.ledger.repository import Shard
 from include.ledger.scopes import CronScope, ManualScope, OnceScope, Scope
 from include.ledger.windows import Window, from_interval
 from include.schedules.model import ONCE, Kind
+from include.timers.caller import TimerCaller
 
 
 class FireTrigger(BaseTrigger):
@@ -80,14 +82,19 @@ class FireTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         engine = await until_available(Engine.current)
-        run = WindowRun(engine, self.scope(), self.kind, self.caller(engine), self.log.info)
+        run = WindowRun(engine, self.scope(), self.kind, await self.caller(engine), self.log.info)
         summary = (await run.run()).as_json()
         self.log.info("summary: %s", json.dumps(summary))
         end = TaskFailedEvent if summary["failed"] else TaskSuccessEvent
         yield end(xcoms={"summary": summary})
 
-    def caller(self, engine: Engine) -> Caller:
+    async def caller(self, engine: Engine) -> Caller:
         """Return what makes calls of this kind's executions."""
+        if self.kind == "timer":
+            try:
+                return TimerCaller(await engine.gateway())
+            except CarillonError as error:
+                return TimerCaller(None, f"not sent: {error}")
         return CallbackCaller(engine.client)
 
     def scope(self) -> Scope:

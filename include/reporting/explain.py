@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from itertools import islice, takewhile
 
-from include.cron import CronSchedule
+from include.cron import CronSchedule, on_weekdays
 from include.reporting.model import DefinitionRow, ExecutionRow, Explanation, ReasonCode
 
 NEXT_SHOWN = 3
@@ -35,7 +35,8 @@ def upcoming(definition: DefinitionRow, now: datetime) -> Iterator[datetime]:
         return iter(())
     if definition.due_at is not None:
         return iter([] if definition.spent else [definition.due_at])
-    found = _cron(definition).iter_after(max(now, definition.active_since))
+    cron = _cron(definition)
+    found = on_weekdays(cron, cron.iter_after(max(now, definition.active_since)), definition.weekdays)
     ends = definition.expires_at
     return takewhile(lambda instant: ends is None or instant <= ends, found)
 
@@ -93,11 +94,13 @@ def _not_an_instant(definition: DefinitionRow, at: datetime) -> Verdict | None:
             return None
         return "not_an_instant", f"It is a one-shot for {_text(definition.due_at)}."
     cron = _cron(definition)
-    following = cron.next_after(at - timedelta(microseconds=1))
+    instants = cron.iter_after(at - timedelta(microseconds=1))
+    following = next(on_weekdays(cron, instants, definition.weekdays))
     if following == at:
         return None
+    days = "" if definition.weekdays is None else f" on {_weekdays_text(definition.weekdays)}"
     return "not_an_instant", (
-        f"{definition.expression} ({definition.timezone}) is not due then; its next instant is"
+        f"{definition.expression}{days} ({definition.timezone}) is not due then; its next instant is"
         f" {_text(following)}."
     )
 
@@ -123,6 +126,11 @@ def _switched_off(definition: DefinitionRow, at: datetime, now: datetime) -> Ver
 
 def _cron(definition: DefinitionRow) -> CronSchedule:
     return CronSchedule.from_canonical(definition.expression, definition.timezone)
+
+
+def _weekdays_text(weekdays: int) -> str:
+    names = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+    return ", ".join(name for place, name in enumerate(names) if weekdays >> place & 1)
 
 
 def _text(moment: datetime | None) -> str:

@@ -15,7 +15,10 @@ LATENESS_BOUNDS_MS = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_0
 
 @dataclass(frozen=True)
 class ScheduleRow:
-    """A schedule; `definitions` counts the enabled ones that the caller may see."""
+    """A schedule; `definitions` counts the enabled ones that the caller may see.
+
+    :ivar weekdays: bits of the days on which those may be due, None: there are none
+    """
 
     id: int
     kind: Kind
@@ -27,12 +30,14 @@ class ScheduleRow:
     active_since: datetime | None
     shards: int
     definitions: int
+    weekdays: int | None
 
 
 @dataclass(frozen=True)
 class DefinitionRow:
-    """A definition with what is particular to its kind (`callback`).
+    """A definition with what is particular to its kind (`callback`, `timer`).
 
+    :ivar weekdays: bits of the days it is due on (`include.cron.weekdays`), None: every day
     :ivar due_at: one-shots only: their instant; `spent` when that is in the ledger
     :ivar misfire_grace_seconds: how late an instant may still fire
     """
@@ -47,6 +52,7 @@ class DefinitionRow:
     timezone: str
     enabled: bool
     active_since: datetime
+    weekdays: int | None
     due_at: datetime | None
     spent: bool
     expires_at: datetime | None
@@ -58,6 +64,7 @@ class DefinitionRow:
     updated_at: datetime
     deleted_at: datetime | None
     callback: Mapping[str, Any] | None
+    timer: Mapping[str, Any] | None
 
 
 @dataclass(frozen=True)

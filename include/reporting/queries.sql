@@ -2,10 +2,14 @@
 -- A page of schedules by ascending id, or the one with this id; with a caller's projects only those on which
 -- a definition of theirs hangs.
 SELECT s.id, s.kind, s.expression, s.timezone, s.dag_id, s.description, s.active, s.active_since, s.shards,
-       (SELECT count(*) FROM definition d
-         WHERE d.schedule_id = s.id AND d.enabled AND d.deleted_at IS NULL AND NOT d.spent
-           AND (%(projects)s::text[] IS NULL OR d.project_id = ANY(%(projects)s))) AS definitions
+       l.definitions, l.weekdays
 FROM schedule s
+CROSS JOIN LATERAL (
+    SELECT count(*) AS definitions, bit_or(coalesce(d.weekdays, 127::smallint))::integer AS weekdays
+    FROM definition d
+    WHERE d.schedule_id = s.id AND d.enabled AND d.deleted_at IS NULL AND NOT d.spent
+      AND (%(projects)s::text[] IS NULL OR d.project_id = ANY(%(projects)s))
+) AS l
 WHERE s.id > %(after)s
   AND (%(id)s::bigint IS NULL OR s.id = %(id)s)
   AND (%(kind)s::text IS NULL OR s.kind = %(kind)s)
@@ -20,17 +24,24 @@ LIMIT %(limit)s
 -- A page of definitions by ascending id: those of a schedule, or the one with this id. Deleted ones are left
 -- out unless asked for. Secrets stay where they are.
 SELECT d.id, d.kind, d.name, d.project_id, d.description, d.schedule_id, s.expression, s.timezone, d.enabled,
-       d.active_since, d.due_at, d.spent, d.expires_at, d.misfire,
+       d.active_since, d.weekdays, d.due_at, d.spent, d.expires_at, d.misfire,
        extract(epoch FROM d.misfire_grace)::double precision AS misfire_grace_seconds, d.overlap, d.revision,
        d.created_at, d.updated_at, d.deleted_at,
        CASE WHEN t.definition_id IS NOT NULL THEN jsonb_build_object(
            'module', t.module, 'type', t.type, 'start_time', t.start_time, 'url', t.url, 'method', t.method,
            'resp_regexp', t.resp_regexp, 'body', t.body, 'body_type', t.body_type,
            'redo_delays', to_jsonb(t.redo_delays), 'timeout', t.timeout, 'headers', t.headers,
-           'signed', t.secret IS NOT NULL) END AS callback
+           'signed', t.secret IS NOT NULL) END AS callback,
+       CASE WHEN dt.definition_id IS NOT NULL THEN jsonb_build_object(
+           'group_id', g.group_id, 'device_id', v.device_id, 'period', g.period, 'first_day', g.first_day,
+           'hour', dt.hour, 'minute', dt.minute, 'commands', dt.commands, 'offline', g.offline,
+           'offline_ttl', extract(epoch FROM g.offline_ttl)::double precision) END AS timer
 FROM definition d
 JOIN schedule s ON s.id = d.schedule_id
 LEFT JOIN callback_task t ON t.definition_id = d.id
+LEFT JOIN device_timer dt ON dt.definition_id = d.id
+LEFT JOIN timer_group g ON g.id = dt.group_id
+LEFT JOIN device v ON v.id = g.device_id
 WHERE d.id > %(after)s
   AND (%(id)s::bigint IS NULL OR d.id = %(id)s)
   AND (%(schedule_id)s::bigint IS NULL OR d.schedule_id = %(schedule_id)s)

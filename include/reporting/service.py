@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from itertools import islice
 
-from include.cron import CronSchedule
+from include.cron import CronSchedule, on_weekdays
 from include.errors import ConflictError, InvalidInputError, NotFoundError
 from include.kit.clock import Clock, system_clock
 from include.kit.db import Connection
@@ -131,8 +131,8 @@ class ReportingService:
 
 
 def next_instants(schedule: ScheduleRow, now: datetime, count: int) -> list[datetime]:
-    """Return the next instants (UTC) of an active schedule; one-shots have none of their own."""
+    """Return when an active schedule has something due next (UTC); one-shots have no such instants."""
     if not schedule.active or schedule.expression == ONCE:
         return []
     cron = CronSchedule.from_canonical(schedule.expression, schedule.timezone)
-    return list(islice(cron.iter_after(now), count))
+    return list(islice(on_weekdays(cron, cron.iter_after(now), schedule.weekdays), count))

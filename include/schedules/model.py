@@ -16,6 +16,7 @@ ONCE = "@once"
 DAG_ID_LENGTH = 200
 UNNAMED_ZONE = "Asia/Shanghai"
 
+_TIME_OF_DAY = re.compile(r"0 (?P<minute>\d+) (?P<hour>\d+) \* \* \*")
 _DAG_ID_UNSAFE = re.compile(r"[^A-Za-z0-9_.-]+")
 
 
@@ -46,10 +47,14 @@ class Schedule:
 def dag_id_for(kind: Kind, expression: str, timezone: str) -> str:
     """Return the readable, stable id of a schedule's DAG, such as `callback.0_30_9_x_x_x`.
 
-    Fields are joined by `_`, `*` is `x`, a list's comma `.`, a step's slash `-of-`, a union's bar `-or-`.
+    Fields are joined by `_`, `*` is `x`, a list's comma `.`, a step's slash `-of-`, a union's bar `-or-`. A
+    device timer is named by its time of day: `timer.0730`.
     A zone other than `Asia/Shanghai` is appended: that one, not the setting, since a setting can change and
     an id must not.
     """
+    time_of_day = _TIME_OF_DAY.fullmatch(expression) if kind == "timer" else None
+    if time_of_day:
+        expression = f"{time_of_day['hour']:0>2}{time_of_day['minute']:0>2}"
     text = expression.replace(" ", "_").replace("*", "x").replace(",", ".").replace("/", "-of-")
     text = text.replace("#", "-nth-").replace("@", "").replace("|", "-or-")
     if timezone != UNNAMED_ZONE and expression != ONCE:

@@ -36,7 +36,8 @@ CREATE TABLE device (
     node_id        text NOT NULL CONSTRAINT device_node_length CHECK (length(node_id) BETWEEN 1 AND 64),
     node_type      text NOT NULL DEFAULT 'ENDPOINT' CONSTRAINT device_node_type
                    CHECK (node_type IN ('ENDPOINT', 'GATEWAY', 'UNKNOWN')),
-    gateway_id     text,              -- device_id of its gateway, null: directly connected
+    gateway_id     text               -- device_id of its gateway, null: directly connected
+                   CONSTRAINT device_gateway REFERENCES device (device_id),
     name           text,
     description    text,
     auth_type      text NOT NULL DEFAULT 'SECRET' CONSTRAINT device_auth_type
@@ -56,14 +57,39 @@ CREATE TABLE device (
     timezone       text,              -- of its timers, null: the default
     created_at     timestamptz NOT NULL,
     updated_at     timestamptz NOT NULL,
-    CONSTRAINT device_node_unique UNIQUE (project_id, product_id, node_id),
+    CONSTRAINT device_node_unique UNIQUE (project_id, node_id, product_id),
     CONSTRAINT device_frozen CHECK ((status = 'FROZEN') = (status_before_freeze IS NOT NULL))
 );
 CREATE INDEX device_of_project ON device (project_id, id);
 CREATE INDEX device_of_product ON device (project_id, product_id, id);
 CREATE INDEX device_by_status ON device (project_id, status, id);
-CREATE INDEX device_of_gateway ON device (gateway_id) WHERE gateway_id IS NOT NULL;
-CREATE INDEX device_by_tags ON device USING gin (tags jsonb_path_ops);
+CREATE INDEX device_by_product_status ON device (project_id, product_id, status, id);
+CREATE INDEX device_of_gateway ON device (gateway_id, id) WHERE gateway_id IS NOT NULL;
+CREATE INDEX device_by_name ON device (project_id, name COLLATE "C", id);
+
+-- Each tag of each device, so that a list by tag is a walk along an index; follows `device.tags` by itself.
+CREATE TABLE device_tag (
+    device_id  bigint NOT NULL REFERENCES device ON DELETE CASCADE,
+    project_id text NOT NULL,
+    key        text NOT NULL,
+    value      text NOT NULL,
+    PRIMARY KEY (device_id, key)
+);
+CREATE INDEX device_by_tag ON device_tag (project_id, key, value, device_id);
+CREATE FUNCTION follow_device_tags() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'UPDATE' THEN
+        DELETE FROM device_tag t WHERE t.device_id = NEW.id;
+    END IF;
+    INSERT INTO device_tag (device_id, project_id, key, value)
+    SELECT NEW.id, NEW.project_id, e.key, e.value FROM jsonb_each_text(NEW.tags) e;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER device_tags_inserted AFTER INSERT ON device
+    FOR EACH ROW WHEN (NEW.tags <> '{}') EXECUTE FUNCTION follow_device_tags();
+CREATE TRIGGER device_tags_changed AFTER UPDATE OF tags, project_id ON device
+    FOR EACH ROW WHEN ((OLD.tags, OLD.project_id) IS DISTINCT FROM (NEW.tags, NEW.project_id))
+    EXECUTE FUNCTION follow_device_tags();
 
 CREATE TABLE device_group (
     id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -74,6 +100,7 @@ CREATE TABLE device_group (
     created_at  timestamptz NOT NULL,
     CONSTRAINT device_group_name_unique UNIQUE (project_id, name)
 );
+CREATE INDEX device_group_of_project ON device_group (project_id, id);
 CREATE TABLE device_group_member (
     group_id  bigint NOT NULL REFERENCES device_group ON DELETE CASCADE,
     device_id bigint NOT NULL REFERENCES device ON DELETE CASCADE,
@@ -88,7 +115,7 @@ CREATE TABLE device_binding (
     created_at timestamptz NOT NULL,
     PRIMARY KEY (user_name, device_id)
 );
-CREATE INDEX device_binding_of_device ON device_binding (device_id);
+CREATE INDEX device_binding_of_device ON device_binding (device_id, user_name);
 
 CREATE TABLE device_shadow (
     device_id   bigint NOT NULL REFERENCES device ON DELETE CASCADE,
@@ -119,6 +146,7 @@ CREATE TABLE device_command (
     responded_at  timestamptz
 );
 CREATE INDEX device_command_of_device ON device_command (device_id, id);
+CREATE INDEX device_command_waiting ON device_command (device_id) WHERE status = 'PENDING';
 CREATE INDEX device_command_pending ON device_command (expires_at) WHERE status IN ('PENDING', 'SENT', 'DELIVERED');
 
 CREATE TABLE device_message (
@@ -140,15 +168,20 @@ CREATE TABLE device_message (
     finished_at timestamptz,
     CONSTRAINT device_message_once UNIQUE (device_id, message_id)
 );
+CREATE INDEX device_message_of_device ON device_message (device_id, id);
+CREATE INDEX device_message_pending ON device_message (expires_at) WHERE status = 'PENDING';
+CREATE INDEX device_message_waiting ON device_message (device_id) WHERE status = 'PENDING';
 """
 
 TIMERS = """
+ALTER TABLE device ADD COLUMN timers_paused boolean NOT NULL DEFAULT false;
+
 -- A group of timers of one device that share the days of the week (document 001, "task").
 CREATE TABLE timer_group (
     id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     group_id     text NOT NULL CONSTRAINT timer_group_id_unique UNIQUE
                  CONSTRAINT timer_group_id_form CHECK (group_id ~ '^[0-9a-f]{32}$'),
-    device_id    bigint NOT NULL REFERENCES device,
+    device_id    bigint REFERENCES device ON DELETE SET NULL,     -- null: the device was deleted
     period       text NOT NULL CONSTRAINT timer_group_period CHECK (period ~ '^[01]{7}$'),
     first_day    text NOT NULL CONSTRAINT timer_group_first_day CHECK (first_day IN ('sunday', 'monday')),
     timezone     text NOT NULL,

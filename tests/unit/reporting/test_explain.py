@@ -26,6 +26,7 @@ DEFINITION = DefinitionRow(
     timezone="Asia/Shanghai",
     enabled=True,
     active_since=datetime(2026, 1, 1, tzinfo=UTC),
+    weekdays=None,
     due_at=None,
     spent=False,
     expires_at=None,
@@ -37,6 +38,7 @@ DEFINITION = DefinitionRow(
     updated_at=datetime(2026, 1, 2, tzinfo=UTC),
     deleted_at=None,
     callback=None,
+    timer=None,
 )
 EXECUTION = ExecutionRow(
     id=9,
