@@ -31,10 +31,16 @@ def shared_settings(file: Path = SETTINGS_FILE) -> dict[str, str]:
 
 
 def build_environment(
-    home: Home, settings: Settings, postgres: LocalPostgres, inherited: Mapping[str, str] | None = None
+    home: Home,
+    settings: Settings,
+    postgres: LocalPostgres,
+    inherited: Mapping[str, str] | None = None,
+    *,
+    gateway_url: str | None = None,
 ) -> dict[str, str]:
     """Return the whole environment: the inherited one, the shared settings, this instance's own.
 
+    :param gateway_url: the device gateway, unless the user set a connection
     What the user set wins over the shared file, never over what ties the instance together.
     """
     # The one place that reads the environment as a whole: it is handed on, not interpreted.
@@ -44,6 +50,7 @@ def build_environment(
         "CARILLON_EGRESS_ALLOW": LOCAL_NETWORK,
         **outer,
         **_carillon(home, settings, postgres),
+        **_gateway(settings, gateway_url),
         **_airflow(home, settings, postgres),
     }
 
@@ -54,7 +61,7 @@ def instance_environment(instance: Instance) -> dict[str, str]:
     postgres = LocalPostgres(home.postgres)
     postgres.port = urlsplit(instance.airflow_database_url).port or 0
     settings = get_settings().model_copy(update={"port": urlsplit(instance.url).port})
-    return build_environment(home, settings, postgres)
+    return build_environment(home, settings, postgres, gateway_url=instance.gateway_url)
 
 
 def inherited_environment() -> dict[str, str]:
@@ -74,6 +81,12 @@ def _carillon(home: Home, settings: Settings, postgres: LocalPostgres) -> dict[s
         "CARILLON_SECRET_KEY": home.secrets().secret_key,
         "AIRFLOW_CONN_CARILLON_DB": database_url,
     }
+
+
+def _gateway(settings: Settings, url: str | None) -> dict[str, str]:
+    own = settings.gateway_connection
+    connection = own.get_secret_value() if own is not None else url
+    return {} if connection is None else {"AIRFLOW_CONN_DEVICE_GATEWAY": connection}
 
 
 def _airflow(home: Home, settings: Settings, postgres: LocalPostgres) -> dict[str, str]:

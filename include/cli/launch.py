@@ -9,13 +9,14 @@ from contextlib import contextmanager
 
 from include.cli.airflow_env import ADMIN, build_environment
 from include.cli.database import migrate_airflow, migrate_carillon
+from include.cli.gateway import LocalGateway, choose_gateway
 from include.cli.home import Home
 from include.cli.instance import Instance
 from include.cli.leftovers import end_leftovers
 from include.cli.postgres import LocalPostgres, is_port_free
 from include.cli.processes import build_processes
 from include.cli.progress import Progress
-from include.cli.readiness import wait_healthy
+from include.cli.readiness import wait_healthy, wait_simulator
 from include.cli.supervisor import Manager
 from include.errors import StartupError
 from include.settings import Settings
@@ -69,28 +70,32 @@ class Launch:
 
     def _bring_up(self) -> Instance:
         began = time.time()
-        self._start_database()
+        gateway = choose_gateway(self.settings)
+        self._start_database(gateway)
         migrate_carillon(self.postgres, self.progress)
         migrate_airflow(self.postgres, self.environment, self.progress)
         self.progress.say("starting Airflow: API server, scheduler, DAG processor, triggerer")
         self.manager.supervisor.start_group("airflow")
         wait_healthy(self.settings, self.manager, self.home.logs, since=began)
-        instance = self._describe()
+        if gateway.simulator_port is not None:
+            wait_simulator(gateway.url, self.home.logs)
+        instance = self._describe(gateway)
         instance.write(self.home.instance_file)
         self.progress.say("ready")
         return instance
 
-    def _start_database(self) -> None:
+    def _start_database(self, gateway: LocalGateway) -> None:
         first = not self.postgres.data.exists()
         self.progress.say(
             "making the database server (first start)" if first else "starting the database server"
         )
         self.postgres.prepare()
-        self.environment = build_environment(self.home, self.settings, self.postgres)
-        self.manager.start(build_processes(self.settings, self.postgres), self.environment)
+        self.environment = build_environment(self.home, self.settings, self.postgres, gateway_url=gateway.url)
+        processes = build_processes(self.settings, self.postgres, gateway.simulator_port)
+        self.manager.start(processes, self.environment)
         self.postgres.wait_ready(timeout=60)
 
-    def _describe(self) -> Instance:
+    def _describe(self, gateway: LocalGateway) -> Instance:
         url = f"http://127.0.0.1:{self.settings.port}"
         return Instance(
             pid=os.getpid(),
@@ -104,4 +109,5 @@ class Launch:
             airflow_database_url=self.postgres.url("airflow"),
             control_socket=str(self.manager.control_socket),
             processes=self.manager.pids(),
+            gateway_url=gateway.url,
         )

@@ -46,11 +46,19 @@ def rows(instance: Instance, environment: Mapping[str, str]) -> list[tuple[str, 
         ("sign in", f"{instance.admin_user} / {instance.admin_password}"),
         *zip(["REST APIs", *[""] * len(apis)], apis, strict=False),
         ("API document", f"{instance.url}/carillon/v1/docs"),
+        *_devices(instance),
         ("database", instance.database_url),
         ("state and logs", instance.home),
         ("try it", "./carillon demo"),
         *_egress(environment.get("CARILLON_EGRESS_ALLOW", "")),
     ]
+
+
+def _devices(instance: Instance) -> list[tuple[str, str]]:
+    if instance.gateway_url is None:
+        return []
+    simulated = "  (simulator)" if "simulator" in instance.processes else ""
+    return [("device gateway", f"{instance.gateway_url}{simulated}")]
 
 
 def _egress(allowed: str) -> list[tuple[str, str]]:

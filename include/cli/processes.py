@@ -36,13 +36,22 @@ def airflow_argv(name: str) -> list[str]:
     return [sys.executable, "-m", "airflow", *AIRFLOW_COMMANDS[name]]
 
 
-def build_processes(settings: Settings, postgres: LocalPostgres) -> list[Process]:
-    """Return all processes of an instance, the database first."""
+def build_processes(
+    settings: Settings, postgres: LocalPostgres, simulator_port: int | None = None
+) -> list[Process]:
+    """Return all processes of an instance, the database first; the device simulator if it has a port."""
     # SIGINT is Postgres's fast shutdown: clients are cut off, data is written.
     server = Process(
         "postgres", postgres.argv(), autostart=True, stop_signal="INT", stop_wait_seconds=60, group="database"
     )
-    return [server, *_airflow_processes(settings)]
+    return [server, *_simulator(simulator_port), *_airflow_processes(settings)]
+
+
+def _simulator(port: int | None) -> list[Process]:
+    if port is None:
+        return []
+    argv = [*child_argv(), sys.executable, "-m", "include.simulator", "--port", str(port)]
+    return [Process("simulator", argv, autostart=True, group="devices")]
 
 
 def _airflow_processes(settings: Settings) -> list[Process]:

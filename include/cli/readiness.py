@@ -41,6 +41,22 @@ def wait_healthy(settings: Settings, manager: Manager, logs: Path, *, since: flo
         time.sleep(0.25)
 
 
+def wait_simulator(url: str, logs: Path, patience: float = 15.0) -> None:
+    """Return when the device simulator answers; it started long before Airflow was healthy.
+
+    Raises:
+        StartupError: it does not.
+    """
+    deadline = time.monotonic() + patience
+    while fetch(f"{url}/_admin/health") is None:
+        if time.monotonic() > deadline:
+            raise StartupError(
+                f"the device simulator does not answer; the end of {logs / 'simulator'}.log:\n"
+                f"{_tail(logs, 'simulator')}"
+            )
+        time.sleep(0.1)
+
+
 def fetch(url: str) -> dict[str, Any] | None:
     """Return the health document; None while the server does not answer."""
     try:

@@ -34,7 +34,7 @@ def up(
         bool, typer.Option("--json", help="Print one JSON object when ready, and go on.")
     ] = False,
 ) -> int:
-    """Set everything up and run it: PostgreSQL, migrations, Airflow. Ctrl-C or SIGTERM ends it."""
+    """Set everything up and run it: PostgreSQL, Airflow, a device simulator. Ctrl-C or SIGTERM ends it."""
     settings = get_settings()
     home = Home.open(settings.home)
     with home.lock():

@@ -37,6 +37,7 @@ class FirstStart:
     document: dict[str, Any]
     file_mode: int
     health: dict[str, Any] | None
+    simulator: dict[str, Any] | None
     signed_in: bool
     tables: set[str]
     family: list[psutil.Process]
@@ -56,6 +57,7 @@ def first(prepare: Launcher) -> FirstStart:
         document=document,
         file_mode=stat.S_IMODE((up.home / "instance.json").stat().st_mode),
         health=fetch(document["health_url"]),
+        simulator=fetch(f"{document['gateway_url']}/_admin/health"),
         signed_in=sign_in(document),
         tables={row[0] for row in rows},
         family=up.family(),
@@ -111,8 +113,11 @@ class TestFirstStart:
         assert first.file_mode == 0o600
         assert first.document["url"] == f"http://127.0.0.1:{first.port}"
         assert set(first.document["processes"]) == {
-            *("postgres", "api-server", "scheduler", "dag-processor", "triggerer")
+            *("postgres", "simulator", "api-server", "scheduler", "dag-processor", "triggerer")
         }
+
+    def test_device_simulator_answers(self, first: FirstStart) -> None:
+        assert first.simulator == {"status": "healthy"}
 
     def test_sigterm_ends_it_in_order(self, first: FirstStart) -> None:
         assert first.exit_code == 0
@@ -153,7 +158,7 @@ class TestSecondStart:
         )
         states = {item["name"]: item["state"] for item in json.loads(done.stdout)["processes"]}
         assert set(states.values()) == {"RUNNING"}
-        assert len(states) == 5
+        assert len(states) == 6
 
     def test_a_killed_process_comes_back(self, second: Up) -> None:
         before = second.instance.processes["triggerer"]

@@ -63,6 +63,21 @@ def test_local_egress_unless_the_user_set_it(tmp_path: Path, postgres: LocalPost
     assert build(tmp_path, postgres, CARILLON_EGRESS_ALLOW="")["CARILLON_EGRESS_ALLOW"] == ""
 
 
+def test_simulator_is_the_gateway_unless_the_user_set_one(
+    tmp_path: Path, postgres: LocalPostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def connection() -> str:
+        home = Home.open(tmp_path / "home")
+        env = build_environment(home, Settings(port=9000), postgres, {}, gateway_url="http://127.0.0.1:1")
+        return env["AIRFLOW_CONN_DEVICE_GATEWAY"]
+
+    assert connection() == "http://127.0.0.1:1"
+    monkeypatch.setenv("AIRFLOW_CONN_DEVICE_GATEWAY", "mqtt://a:b@broker")
+    assert connection() == "mqtt://a:b@broker"
+    monkeypatch.setenv("CARILLON_GATEWAY_CONNECTION", "mqtt://own")
+    assert connection() == "mqtt://own"
+
+
 def test_password_is_quoted_in_every_url(tmp_path: Path, postgres: LocalPostgres) -> None:
     env = build(tmp_path, postgres)
     for name in ("CARILLON_DATABASE_URL", "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "AIRFLOW_CONN_CARILLON_DB"):

@@ -20,17 +20,22 @@ class FakeServer:
 
 
 def processes(**settings: int) -> list[Process]:
-    return build_processes(Settings(**settings), FakeServer())  # type: ignore[arg-type]
+    return build_processes(Settings(**settings), FakeServer(), 9999)  # type: ignore[arg-type]
 
 
 def test_one_of_each_by_default() -> None:
     names = [process.name for process in processes()]
+    assert names == ["postgres", "simulator", "api-server", "scheduler", "dag-processor", "triggerer"]
+
+
+def test_no_simulator_beside_a_gateway_of_the_users_own() -> None:
+    names = [process.name for process in build_processes(Settings(), FakeServer())]  # type: ignore[arg-type]
     assert names == ["postgres", "api-server", "scheduler", "dag-processor", "triggerer"]
 
 
 def test_more_schedulers_and_triggerers() -> None:
     names = [process.name for process in processes(schedulers=2, triggerers=3)]
-    assert names[1:] == [
+    assert names[2:] == [
         *(
             "api-server",
             "scheduler",
@@ -64,12 +69,14 @@ def test_config_reads_back(tmp_path: Path) -> None:
     assert config["group:airflow"]["programs"] == "api-server,scheduler,dag-processor,triggerer"
     assert config["program:postgres"]["autostart"] == "true"
     assert config["program:scheduler"]["autostart"] == "false"
+    assert config["program:simulator"]["command"].endswith("-m include.simulator --port 9999")
 
 
 def test_database_ends_last(tmp_path: Path) -> None:
     config = configparser.RawConfigParser()
     config.read_string(render_config(Home(tmp_path), processes(), Path("/tmp/s/control")))
-    assert config.getint("group:database", "priority") < config.getint("group:airflow", "priority")
+    order = [config.getint(f"group:{name}", "priority") for name in ("database", "devices", "airflow")]
+    assert order == sorted(order)
 
 
 @pytest.mark.parametrize("name", ["postgres", "scheduler"])
