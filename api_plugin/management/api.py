@@ -10,6 +10,7 @@ from api_plugin.common.forms import Problem, problem_form
 from api_plugin.management import (
     bill_action_routes,
     bill_routes,
+    device_routes,
     ledger_routes,
     metering_routes,
     reading_routes,
@@ -30,6 +31,7 @@ for part in (
     tariff_routes,
     bill_routes,
     bill_action_routes,
+    device_routes,
     status_routes,
 ):
     router.include_router(part.router)

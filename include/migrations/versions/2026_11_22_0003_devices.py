@@ -181,7 +181,7 @@ CREATE TABLE timer_group (
     id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     group_id     text NOT NULL CONSTRAINT timer_group_id_unique UNIQUE
                  CONSTRAINT timer_group_id_form CHECK (group_id ~ '^[0-9a-f]{32}$'),
-    device_id    bigint REFERENCES device ON DELETE SET NULL,     -- null: the device was deleted
+    device_id    bigint REFERENCES device,     -- null once the group is deleted: the device may go, too
     period       text NOT NULL CONSTRAINT timer_group_period CHECK (period ~ '^[01]{7}$'),
     first_day    text NOT NULL CONSTRAINT timer_group_first_day CHECK (first_day IN ('sunday', 'monday')),
     timezone     text NOT NULL,
@@ -192,7 +192,8 @@ CREATE TABLE timer_group (
     created_by   text,
     created_at   timestamptz NOT NULL,
     updated_at   timestamptz NOT NULL,
-    deleted_at   timestamptz
+    deleted_at   timestamptz,
+    CONSTRAINT timer_group_has_device CHECK ((device_id IS NULL) = (deleted_at IS NOT NULL))
 );
 CREATE INDEX timer_group_of_device ON timer_group (device_id, id DESC) WHERE deleted_at IS NULL;
 
@@ -206,6 +207,19 @@ CREATE TABLE device_timer (
     commands      text NOT NULL           -- the JSON text as it was sent
 );
 CREATE INDEX device_timer_of_group ON device_timer (group_id, ordinal);
+
+-- A command that is built already is built anew where the revision is another: a frozen device gets none.
+CREATE FUNCTION revise_device_timers() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE definition d
+    SET revision = d.revision + 1
+    FROM timer_group g, device_timer t
+    WHERE g.device_id = NEW.id AND g.deleted_at IS NULL AND t.group_id = g.id
+      AND d.id = t.definition_id AND d.deleted_at IS NULL AND d.enabled;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER device_frozen_or_freed AFTER UPDATE OF status ON device
+    FOR EACH ROW WHEN ((OLD.status = 'FROZEN') <> (NEW.status = 'FROZEN')) EXECUTE FUNCTION revise_device_timers();
 """
 
 

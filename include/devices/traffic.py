@@ -1,0 +1,132 @@
+"""Use cases on commands and messages to devices: stored, counted, moved from status to status.
+
+Nothing here speaks with a device: who does stores a command, sends it and says how far it came. Which status
+may follow which is in `model.py`; the statements hold to it, so a late word cannot undo an end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+from uuid import uuid4
+
+from include.devices.model import (
+    COMMAND_LIFE,
+    COMMAND_SOURCES,
+    MESSAGE_SOURCES,
+    PENDING_MOST,
+    CommandRecord,
+    CommandStatus,
+    MessageRecord,
+    MessageStatus,
+    NewCommand,
+    NewMessage,
+)
+from include.devices.scope import DeviceScope
+from include.devices.traffic_repository import NEWEST
+
+#: How many of those whose time is over one call ends.
+EXPIRE_MOST = 5_000
+
+
+class TrafficService(DeviceScope):
+    """Commands and messages. What is for a device that is not there is not stored."""
+
+    async def add_commands(self, commands: Sequence[NewCommand]) -> list[str | None]:
+        """Store commands as PENDING; returns the id of each in order, None where it was not stored.
+
+        A command is not stored where its device is not there or `PENDING_MOST` wait for it already.
+        """
+        await self.repository.lock_devices({one.device_id for one in commands})
+        now = self.clock()
+        items = [
+            {
+                **asdict(one),
+                "place": place,
+                "command_id": uuid4().hex,
+                "expires_at": one.expires_at or now + COMMAND_LIFE,
+            }
+            for place, one in enumerate(commands)
+        ]
+        stored = await self.traffic.add_commands(items, PENDING_MOST, now)
+        return [item["command_id"] if item["command_id"] in stored else None for item in items]
+
+    async def find_commands(self, command_ids: Collection[str]) -> dict[str, CommandRecord]:
+        """Return commands by their ids."""
+        return {one.command_id: one for one in await self.traffic.find_commands(command_ids)}
+
+    async def move_commands(
+        self, command_ids: Collection[str], status: CommandStatus, at: datetime, *, result: Any = None
+    ) -> list[str]:
+        """Move commands on; returns those that moved. The others were not in a status that allows it.
+
+        :param at: when it happened
+        :param result: what the device answered, JSON
+        """
+        sources = COMMAND_SOURCES.get(status, ())
+        return await self.traffic.move_commands(command_ids, status, sources, at, result)
+
+    async def expire_commands(self, limit: int = EXPIRE_MOST) -> list[str]:
+        """End commands whose time is over: EXPIRED where they were not sent, else TIMEOUT; returns them."""
+        return await self.traffic.expire_commands(self.clock(), limit)
+
+    async def list_commands(
+        self, device_id: str, *, before: int | None = None, limit: int
+    ) -> list[CommandRecord]:
+        """Return commands of a device, the newest first, before an id. Raises NotFoundError."""
+        device = await self.find(device_id)
+        return await self.traffic.list_commands(device.id, before or NEWEST, limit)
+
+    async def add_messages(self, messages: Sequence[NewMessage]) -> list[str | None]:
+        """Store messages as PENDING; returns the id of each in order, None where it was not stored.
+
+        A message is not stored where its device is not there, has too many waiting, or ever had its id.
+        """
+        await self.repository.lock_devices({one.device_id for one in messages})
+        now = self.clock()
+        items = [
+            {
+                **asdict(one),
+                "place": place,
+                "message_id": one.message_id or uuid4().hex,
+                "expires_at": one.expires_at or now + COMMAND_LIFE,
+            }
+            for place, one in enumerate(messages)
+        ]
+        taken = await self.traffic.known_messages(items)
+        fresh: dict[tuple[str, str], int] = {}
+        for item in items:
+            key = (item["device_id"], item["message_id"])
+            if key not in taken:
+                fresh.setdefault(key, item["place"])
+        stored = await self.traffic.add_messages(
+            [items[place] for place in fresh.values()], PENDING_MOST, now
+        )
+        places = {fresh[key] for key in stored}
+        return [item["message_id"] if item["place"] in places else None for item in items]
+
+    async def move_messages(
+        self,
+        keys: Collection[tuple[str, str]],
+        status: MessageStatus,
+        at: datetime,
+        *,
+        error: str | None = None,
+    ) -> list[tuple[str, str]]:
+        """Move messages, by (device_id, message_id), on; returns those that moved."""
+        items = [{"device_id": device_id, "message_id": message_id} for device_id, message_id in keys]
+        sources = MESSAGE_SOURCES.get(status, ())
+        return await self.traffic.move_messages(items, status, sources, at, error)
+
+    async def expire_messages(self, limit: int = EXPIRE_MOST) -> list[str]:
+        """Time out messages whose time is over; returns them."""
+        return await self.traffic.expire_messages(self.clock(), limit)
+
+    async def list_messages(
+        self, device_id: str, *, before: int | None = None, limit: int
+    ) -> list[MessageRecord]:
+        """Return messages of a device, the newest first, before an id. Raises NotFoundError."""
+        device = await self.find(device_id)
+        return await self.traffic.list_messages(device.id, before or NEWEST, limit)
