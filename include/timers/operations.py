@@ -1,4 +1,4 @@
-"""Use cases of those who run devices: look at their timers, have them rest, run them now, let them go."""
+"""Use cases of those who run devices: look at their timers, have them rest, run them now."""
 
 from __future__ import annotations
 
@@ -94,15 +94,6 @@ class TimerOperations:
         await self.ledger.arm_rerun(once_id=once_id, due_at=now, definition_ids=ids)
         await self.schedules.changed([once_id], now)
         return ManualRun(now, await self.repository.list_manual_runs(ids, now))
-
-    async def touch(self, devices: Sequence[int]) -> None:
-        """Have what is armed look at these devices (rows of `device`) again: one was frozen or freed."""
-        await self.schedules.changed(await self.repository.touch_devices(devices), self.clock())
-
-    async def forget(self, devices: Sequence[int]) -> None:
-        """Take the timers of devices (rows of `device`) away; called before the devices are deleted."""
-        now = self.clock()
-        await self.schedules.changed(await self.repository.forget_devices(devices, now), now)
 
     async def _switch(self, device_id: str, *, paused: bool) -> DeviceTimers:
         device = await self._device(device_id)

@@ -177,28 +177,6 @@ WHERE g.device_id = chosen.id AND g.deleted_at IS NULL AND t.group_id = g.id
   AND d.id = t.definition_id AND d.deleted_at IS NULL AND d.enabled <> (g.enabled AND NOT %(paused)s)
 RETURNING d.schedule_id
 
--- name: touch_devices
--- Have calls that are built already be built anew: something about these devices changed.
-UPDATE definition d
-SET revision = d.revision + 1
-FROM timer_group g, device_timer t
-WHERE g.device_id = ANY(%(devices)s) AND g.deleted_at IS NULL AND t.group_id = g.id
-  AND d.id = t.definition_id AND d.deleted_at IS NULL AND d.enabled
-RETURNING d.schedule_id
-
--- name: forget_devices
--- The groups of devices that are about to be deleted, and their timers, are out of sight for good.
-WITH gone AS (
-    UPDATE timer_group SET deleted_at = %(now)s, updated_at = %(now)s
-    WHERE device_id = ANY(%(devices)s) AND deleted_at IS NULL
-    RETURNING id
-)
-UPDATE definition d
-SET deleted_at = %(now)s, updated_at = %(now)s, revision = d.revision + 1
-FROM device_timer t, gone
-WHERE t.group_id = gone.id AND d.id = t.definition_id AND d.deleted_at IS NULL
-RETURNING d.schedule_id
-
 -- name: list_manual_runs
 -- The executions that a run on demand made.
 SELECT id, definition_id FROM execution

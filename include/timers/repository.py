@@ -116,14 +116,6 @@ class TimerRepository:
         """Return the schedules on which something changed."""
         return await self._schedules(queries.pause_device, device=device, paused=paused, now=now)
 
-    async def touch_devices(self, devices: Sequence[int]) -> list[int]:
-        """Return the schedules on which something changed."""
-        return await self._schedules(queries.touch_devices, devices=list(devices))
-
-    async def forget_devices(self, devices: Sequence[int], now: datetime) -> list[int]:
-        """Return the schedules on which something changed."""
-        return await self._schedules(queries.forget_devices, devices=list(devices), now=now)
-
     async def list_manual_runs(self, ids: Sequence[int], due_at: datetime) -> list[int]:
         rows = await self._rows(queries.list_manual_runs, ids=list(ids), due_at=due_at)
         return [row["id"] for row in rows]

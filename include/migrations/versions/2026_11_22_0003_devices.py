@@ -181,7 +181,7 @@ CREATE TABLE timer_group (
     id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     group_id     text NOT NULL CONSTRAINT timer_group_id_unique UNIQUE
                  CONSTRAINT timer_group_id_form CHECK (group_id ~ '^[0-9a-f]{32}$'),
-    device_id    bigint REFERENCES device,     -- null once the group is deleted: the device may go, too
+    device_id    bigint REFERENCES device ON DELETE SET NULL,     -- null: the device was deleted
     period       text NOT NULL CONSTRAINT timer_group_period CHECK (period ~ '^[01]{7}$'),
     first_day    text NOT NULL CONSTRAINT timer_group_first_day CHECK (first_day IN ('sunday', 'monday')),
     timezone     text NOT NULL,
@@ -192,8 +192,7 @@ CREATE TABLE timer_group (
     created_by   text,
     created_at   timestamptz NOT NULL,
     updated_at   timestamptz NOT NULL,
-    deleted_at   timestamptz,
-    CONSTRAINT timer_group_has_device CHECK ((device_id IS NULL) = (deleted_at IS NOT NULL))
+    deleted_at   timestamptz
 );
 CREATE INDEX timer_group_of_device ON timer_group (device_id, id DESC) WHERE deleted_at IS NULL;
 
