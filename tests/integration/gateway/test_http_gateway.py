@@ -246,7 +246,7 @@ class TestEgress:
 
 
 async def test_killed_and_restarted_in_mid_flight() -> None:
-    """1,000 commands while the simulator dies and returns: no exception, and a retry gets each one through."""
+    """1,000 commands while the simulator dies and returns: no exception, and a retry gets all through."""
     with simulator_process() as simulator:
         simulator.faults(latency={"distribution": "uniform", "seconds": 0.05})
         async with opened(simulator.url) as gateway:
