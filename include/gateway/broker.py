@@ -9,7 +9,7 @@ import random
 import ssl
 import uuid
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from urllib.parse import urlsplit
 
 import aiomqtt
@@ -94,19 +94,11 @@ class BrokerLink:
             client = self._client
             if client is None:
                 raise OutboundError(f"the broker cannot be reached: {self.problem}")
+            properties = _expiring(expiry) if self.settings.mqtt_version == "5" else None
             try:
-                await client.publish(
-                    topic, payload, qos=1, properties=self._properties(expiry), timeout=math.inf
-                )
+                await client.publish(topic, payload, qos=1, properties=properties, timeout=math.inf)
             except (aiomqtt.MqttError, ValueError) as error:  # ValueError: a payload beyond MQTT's limit
                 raise OutboundError(f"the broker did not take it: {error}") from error
-
-    def _properties(self, expiry: int) -> Properties | None:
-        if self.settings.mqtt_version != "5":
-            return None
-        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
-        properties.MessageExpiryInterval = expiry
-        return properties
 
     # --- keeping it
 
@@ -139,7 +131,8 @@ class BrokerLink:
     def _down(self) -> None:
         if self._client is None:
             return
-        log.warning("the connection to the broker %s is over: %s", self.settings.url, self.problem)
+        level = logging.INFO if self._closing.is_set() else logging.WARNING
+        log.log(level, "the connection to the broker %s is over: %s", self.settings.url, self.problem)
         self._client = None
         self._connected.clear()
         self.lost()
@@ -202,6 +195,14 @@ class Inbox(asyncio.Queue[aiomqtt.Message]):
             self._heard(item.topic.value, payload if isinstance(payload, bytes) else str(payload).encode())
         except Exception:
             log.exception("a message on %s could not be read", item.topic.value)
+
+
+@lru_cache(maxsize=64)
+def _expiring(seconds: int) -> Properties:
+    """Return the properties of a publication; making them costs as much as all the rest of it."""
+    properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+    properties.MessageExpiryInterval = seconds
+    return properties
 
 
 async def _await_end(client: aiomqtt.Client) -> None:

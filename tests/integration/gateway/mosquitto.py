@@ -70,7 +70,7 @@ class Broker:
 class Devices:
     """Every device of the broker at once. What one does is the command's `paras.do`.
 
-    `ok` · `refuse` · `garbage` · `silent` · `twice` · `late` (0.4 s) · `foreign` (only another device answers)
+    `ok` · `refuse` · `garbage` · `silent` · `twice` · `late` (0.4 s) · `foreign` (another device answers)
     """
 
     def __init__(self, port: int) -> None:
