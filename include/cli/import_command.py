@@ -1,4 +1,4 @@
-"""`./carillon import`: service points, meters, people and readings from CSV files and spreadsheets.
+"""`./carillon import`: service points, meters, people, readings and devices from CSV files and spreadsheets.
 
 The whole file is read and checked first; nothing is stored while a cell cannot be used.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import time
 import warnings
 from collections.abc import Iterator, Sequence
@@ -22,6 +23,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 from rich.table import Table as Grid
 
+from include.cli.home import Home
 from include.cli.import_kinds import KINDS, Entry, ImportKind, RowReader
 from include.cli.instance import read_instance
 from include.cli.progress import stderr, stdout
@@ -145,7 +147,7 @@ async def _run(load: Load, report: Report) -> None:
     """Check the file, then store it, on the database of the setting or of the instance."""
     headings, names = _read_headings(load)
     report.project = _project(load, names)
-    url = database_url() if get_settings().database_url else read_instance().database_url
+    url = _database()
     database = await Database(url, max_size=1).open()
     try:
         async with database.transaction() as connection:
@@ -158,6 +160,16 @@ async def _run(load: Load, report: Report) -> None:
     finally:
         await database.close()
         report.seconds = time.monotonic() - report.began
+
+
+def _database() -> str:
+    """Return the URL of the database; of an instance secrets are encrypted with the key of that instance."""
+    if get_settings().database_url:
+        return database_url()
+    instance = read_instance()
+    os.environ["CARILLON_SECRET_KEY"] = Home(Path(instance.home)).secrets().secret_key
+    get_settings.cache_clear()
+    return instance.database_url
 
 
 def _read_headings(load: Load) -> tuple[list[str], list[str | None]]:

@@ -12,6 +12,8 @@ from zoneinfo import ZoneInfo
 
 from pydantic import ValidationError
 
+from include.devices.registry import RegistryService
+from include.devices.rows import DeviceFileRow, DeviceRow
 from include.errors import InvalidInputError, RowProblem
 from include.kit.db import Connection
 from include.metering.flat import FlatRowService
@@ -67,11 +69,34 @@ HEADINGS: Mapping[str, Sequence[str]] = {
     "source": ("来源",),
     "top_up": ("充值", "充值量", "购量"),
     "note": ("备注",),
+    "node_id": ("设备标识码", "标识码", "imei"),
+    "product_id": ("产品id", "产品"),
+    "product_name": ("产品名称",),
+    "gateway_id": ("gateway", "网关id", "网关设备id", "网关"),
+    "node_type": ("节点类型",),
+    "auth_type": ("认证方式", "认证类型"),
+    "secret": ("密钥", "设备密钥"),
+    "fingerprint": ("指纹", "证书指纹"),
+    "fw_version": ("固件版本",),
+    "sw_version": ("软件版本",),
+    "tags": ("标签",),
+    "description": ("描述", "设备描述"),
+    "timezone": ("时区",),
+    "status": ("状态", "设备状态"),
+}
+
+#: The same of devices, where a word means something else for the other kinds.
+DEVICE_HEADINGS: Mapping[str, Sequence[str]] = {
+    "device_id": ("设备id", "设备号", "设备编号"),
+    "name": ("设备名称", "device_name", "名称"),
 }
 
 #: Words in cells of some columns.
 WORDS: Mapping[str, Mapping[str, str]] = {
     "commodity": {"水": "water", "水表": "water", "电": "electricity", "电表": "electricity"},
+    "node_type": {"网关": "GATEWAY", "直连设备": "GATEWAY", "子设备": "ENDPOINT"},
+    "auth_type": {"密钥": "SECRET", "证书": "CERTIFICATES"},
+    "status": {"在线": "ONLINE", "离线": "OFFLINE", "异常": "ABNORMAL", "未激活": "INACTIVE"},
     "register": {"总": "TOTAL", "尖": "TIP", "峰": "PEAK", "平": "FLAT", "谷": "VALLEY", "深谷": "DEEP"},
 }
 
@@ -103,6 +128,7 @@ class ImportKind:
     :ivar required: columns without which a file cannot be this
     :ivar group: columns that are the same in the rows that belong together; they make one thing
     :ivar key: columns of which no two things are the same
+    :ivar headings: what its columns may be called, where that is not as in HEADINGS
     :ivar build: makes a thing of the cells of its rows, moments already in UTC. Raises ValidationError
     """
 
@@ -112,6 +138,11 @@ class ImportKind:
     store: Store
     key: tuple[str, ...] = ("key",)
     group: tuple[str, ...] = ()
+    headings: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def called(self, name: str) -> Sequence[str]:
+        """Return what a column may be called besides its name."""
+        return self.headings.get(name) or HEADINGS[name]
 
     def read_headings(self, cells: Sequence[str]) -> list[str | None]:
         """Return what each column is, None for one without heading.
@@ -119,7 +150,9 @@ class ImportKind:
         :raises InvalidInputError: names `file`: columns are missing, unknown or there twice
         """
         known = {
-            _plain(other): name for name in ("project_id", *self.columns) for other in (name, *HEADINGS[name])
+            _plain(other): name
+            for name in ("project_id", *self.columns)
+            for other in (name, *self.called(name))
         }
         found = [known.get(_plain(cell)) if cell else None for cell in cells]
         strange = [cell for cell, name in zip(cells, found, strict=True) if cell and name is None]
@@ -138,9 +171,7 @@ def _plain(heading: str) -> str:
 
 
 def _described(kind: ImportKind) -> str:
-    names = (
-        f"{name} ({HEADINGS[name][-1] if name in ADDRESSES else HEADINGS[name][0]})" for name in kind.columns
-    )
+    names = (f"{name} ({kind.called(name)[-1 if name in ADDRESSES else 0]})" for name in kind.columns)
     return f"{', '.join(names)}; needed are {', '.join(kind.required)}"
 
 
@@ -336,6 +367,17 @@ async def _store_occupancies(connection: Connection, project: str, rows: Sequenc
     return await PeopleService(connection, project).put_occupancies(rows)
 
 
+def _build_device(rows: Sequence[Mapping[str, Any]]) -> DeviceRow:
+    [cells] = rows
+    row = DeviceFileRow.model_validate(cells)
+    return row.model_copy(update={"device_id": row.key})
+
+
+async def _store_devices(connection: Connection, project: str, rows: Sequence[DeviceRow]) -> Tally:
+    told = [row.model_copy(update={"project_id": project}) for row in rows]
+    return await RegistryService(connection).put(told)
+
+
 async def _store_readings(connection: Connection, project: str, rows: Sequence[Mapping[str, Any]]) -> Tally:
     from include.readings.service import ReadingService
 
@@ -403,5 +445,17 @@ KINDS: Mapping[str, ImportKind] = {
         build=_build_reading,
         store=_store_readings,
         key=(),
+    ),
+    "devices": ImportKind(
+        columns=(
+            "device_id", "node_id", "product_id", "name", "product_name", "gateway_id", "node_type",
+            "auth_type", "secret", "fingerprint", "fw_version", "sw_version", "tags",
+            "description", "timezone", "status",
+        ),
+        required=("node_id", "product_id", "name"),
+        build=_build_device,
+        store=_store_devices,
+        key=("device_id",),
+        headings=DEVICE_HEADINGS,
     ),
 }  # fmt: skip

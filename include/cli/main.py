@@ -39,10 +39,11 @@ COMMANDS: dict[str, Entry] = {
     "user": Entry("include.cli.user:app", "Make, list and disable accounts that log in with a password."),
     "schedule": Entry("include.cli.schedule:app", "Ask when schedules run next."),
     "explain": Entry("include.cli.explain:explain", "Say why a definition did or did not run."),
-    "bind": Entry("include.cli.bind:bind", "Bind users to devices."),
+    "bind": Entry("include.cli.bind:bind", "Let a user set timers on a device."),
+    "unbind": Entry("include.cli.bind:unbind", "Let a user set timers on a device no more."),
     "import": Entry(
         "include.cli.import_command:import_rows",
-        "Load service points, meters, people and readings from files.",
+        "Load service points, meters, people, readings and devices from files.",
     ),
     "clean": Entry("include.cli.clean:clean", "Drop old ledger partitions and old Airflow runs."),
     "bench": Entry("include.cli.bench:bench", "Run the benchmarks, peers in the same run."),

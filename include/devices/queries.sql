@@ -82,7 +82,6 @@ FROM (
         WHERE d.project_id = p.project_id AND d.id > %(after)s
           AND (%(product)s::text IS NULL OR d.product_id = %(product)s)
           AND (%(status)s::text IS NULL OR d.status = %(status)s)
-          AND (%(gateway)s::text IS NULL OR d.gateway_id = %(gateway)s)
           AND (%(node_id)s::text IS NULL OR d.node_id = %(node_id)s)
         ORDER BY d.id LIMIT %(limit)s
     ) f
@@ -126,6 +125,18 @@ WHERE m.group_id = (SELECT g.id FROM device_group g
   AND (%(tag_key)s::text IS NULL OR EXISTS
        (SELECT FROM device_tag t WHERE t.device_id = m.device_id AND t.key = %(tag_key)s AND t.value = %(tag_value)s))
 ORDER BY m.device_id LIMIT %(limit)s
+
+-- name: list_devices_of_gateway
+-- Devices behind a gateway, which are of its project, the oldest first.
+SELECT d.*
+FROM device g
+JOIN device d ON d.gateway_id = g.device_id
+WHERE g.device_id = %(gateway)s AND g.project_id = ANY(%(projects)s)
+  AND d.gateway_id = %(gateway)s AND d.id > %(after)s
+  AND (%(product)s::text IS NULL OR d.product_id = %(product)s)
+  AND (%(status)s::text IS NULL OR d.status = %(status)s)
+  AND (%(node_id)s::text IS NULL OR d.node_id = %(node_id)s)
+ORDER BY d.id LIMIT %(limit)s
 
 -- name: list_devices_by_name
 -- Devices of projects whose names begin in a way, by name and then by age.

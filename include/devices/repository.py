@@ -212,6 +212,8 @@ def _list_statement(wanted: DeviceFilter) -> str:
         statement = queries.list_devices_of_group
     elif wanted.tag is not None:
         statement = queries.list_devices_by_tag
+    elif wanted.gateway is not None:
+        statement = queries.list_devices_of_gateway
     else:
         statement = queries.list_devices
     return str(statement)

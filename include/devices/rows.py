@@ -13,7 +13,7 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
 from include.cron.zones import check_zone
 from include.devices.model import SERVICES_MOST, AuthType, NodeType
@@ -216,6 +216,28 @@ class DeviceRow(DeviceFields):
     def gateway(self) -> str | None:
         """The device id of its gateway, None: directly connected."""
         return None if self.gateway_id == self.key else self.gateway_id
+
+
+def read_tags(cell: object) -> object:
+    """Return the tags of a cell: `city=上海; floor=3`, or a JSON object. Raises ValueError."""
+    if not isinstance(cell, str):
+        return cell
+    if cell.startswith("{"):
+        return json.loads(cell)
+    tags: dict[str, str] = {}
+    for part in filter(None, map(str.strip, re.split("[;；]", cell))):
+        key, mark, value = part.partition("=")
+        if not mark or key.strip() in tags:
+            raise ValueError("must be like city=Berlin; floor=3, each key once")
+        tags[key.strip()] = value.strip()
+    return tags
+
+
+class DeviceFileRow(DeviceRow):
+    """A device as a file has it; the project is told by the file or beside it."""
+
+    project_id: ProjectKey = "-"
+    tags: Annotated[Tags, BeforeValidator(read_tags)] = Field({})
 
 
 class DeviceChanges(Row):

@@ -37,7 +37,7 @@ async def test_every_example_works(client_of, database, tmp_path, capsys):
             assert found["created"] == found["rows"]
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", [name for name in KINDS if name != "devices"])  # those: docs/devices.md
 def test_the_table_names_every_column(name):
     row = next(line for line in TEXT.splitlines() if line.startswith(f"| `{name}`"))
     kind = KINDS[name]

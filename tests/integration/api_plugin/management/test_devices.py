@@ -272,8 +272,12 @@ class TestPatch:
         await client.post("/devices", json=BODY)
         url = "/devices/meter_866-1"
         for body in (
-            {"name": None}, {"project_id": "1"}, {"status": "FROZEN"}, {"fingerprint": "ab" * 20}, {"tags": None}
-        ):  # fmt: skip
+            {"name": None},
+            {"tags": None},
+            {"project_id": "1"},
+            {"status": "FROZEN"},
+            {"fingerprint": "ab" * 20},
+        ):
             assert (await client.patch(url, json=body)).status_code == 422, body
         assert (await client.patch("/devices/none", json={})).status_code == 404
         assert shown(await client.get(url)) == SHOWN
