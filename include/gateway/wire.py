@@ -21,6 +21,8 @@ DEVICE_ID = re.compile(r"[A-Za-z0-9_-]{1,128}\Z")
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}\Z")
 
 ERROR_CHARACTERS = 500
+#: Kept of an answer that cannot be read.
+START_CHARACTERS = 2000
 
 #: IoTDA's error codes that are not a plain refusal (iot.md A8).
 OUTCOMES: dict[str, Outcome] = {
@@ -103,12 +105,12 @@ def judge_answer(status: int, content_type: str | None, body: bytes, judge: Judg
     if status >= 500 or status in UNSERVED:
         return Verdict("unreachable", error=_complaint(status, document or {}))
     if document is None:
-        return Verdict("garbage", error=f"the answer with status {status} is no JSON object")
+        return Verdict("garbage", _start(body), f"the answer with status {status} is no JSON object")
     if code := document.get("error_code"):
         outcome = OUTCOMES.get(str(code), "refused")
         return Verdict(outcome, _text(document.get("response")), _complaint(status, document))
     if not 200 <= status < 300:
-        return Verdict("garbage", error=f"the answer with status {status} has no error_code")
+        return Verdict("garbage", _start(body), f"the answer with status {status} has no error_code")
     return judge(document)
 
 
@@ -144,7 +146,7 @@ def judge_payload(payload: bytes) -> Verdict:
     """Judge a device's answer over MQTT."""
     document = _document(None, payload)
     if document is None:
-        return Verdict("garbage", payload.decode(errors="replace"), "the device's answer is no JSON object")
+        return Verdict("garbage", _start(payload), "the device's answer is no JSON object")
     return judge_device(document)
 
 
@@ -163,6 +165,11 @@ def _complaint(status: int, document: Mapping[str, Any]) -> str:
     words = " ".join(str(document[name]) for name in ("error_code", "error_msg") if document.get(name))
     text = f"the gateway answered with status {status}{': ' if words else ''}{words}"
     return text[:ERROR_CHARACTERS].replace("\x00", "\ufffd")
+
+
+def _start(body: bytes) -> str:
+    # Without the one character that Postgres cannot store.
+    return body.decode(errors="replace")[:START_CHARACTERS].replace("\x00", "\ufffd")
 
 
 def _text(value: object) -> str | None:

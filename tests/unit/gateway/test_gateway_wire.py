@@ -83,6 +83,12 @@ class TestSynchronousCommand:
     def test_a_good_body_in_the_wrong_place(self, status: int, content_type: str | None) -> None:
         assert judged(GOOD, status, content_type) == "garbage"
 
+    def test_the_start_of_garbage_is_kept(self) -> None:
+        verdict = judge_answer(200, "text/html", b"<html>\x00" + b"x" * 5000, judge_command)
+        assert verdict.response is not None
+        assert verdict.response.startswith("<html>\ufffdx")
+        assert len(verdict.response) == 2000
+
     def test_an_error_is_one_short_line(self) -> None:
         body = orjson.dumps({"error_code": "X", "error_msg": "\x00" + "x" * 5000})
         verdict = judge_answer(400, None, body, judge_command)
