@@ -77,6 +77,8 @@ class BrokerLink:
         """Return when there is a connection, asking for one at once. Raises OutboundError after `seconds`."""
         if self._client is not None:
             return
+        if self._closing.is_set():
+            raise OutboundError("the gateway is closed")
         self._wanted.set()
         try:
             async with asyncio.timeout(min(seconds, CONNECT_SECONDS)):
