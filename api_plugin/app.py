@@ -21,27 +21,28 @@ from starlette.requests import ClientDisconnect
 
 from api_plugin.billing_scheduler.api import API as BILLING
 from api_plugin.common.api import Api
-from api_plugin.common.auth import Authentication, bearer_scheme
+from api_plugin.common.auth import Authentication
 from api_plugin.common.database import shared_database
 from api_plugin.common.errors import CatchAll, handle
 from api_plugin.common.limits import BodyLimit
 from api_plugin.crontab.api import API as CRONTAB
+from api_plugin.device_schedule.api import API as TIMERS
 from api_plugin.management.api import API as MANAGEMENT
 from include.errors import CarillonError
 
 VERSION = "1"
 
-APIS: tuple[Api, ...] = (CRONTAB, BILLING, MANAGEMENT)
+APIS: tuple[Api, ...] = (CRONTAB, BILLING, TIMERS, MANAGEMENT)
 
 
 def create_app(name: str) -> FastAPI:
-    """Return the app of the API with this name; it goes under that API's `prefix`."""
+    """Return the app of the API with this name; it goes under that API's prefixes."""
     api = next(api for api in APIS if api.name == name)
     app = FastAPI(
         title=api.title,
         description=api.description,
         version=VERSION,
-        servers=[{"url": api.prefix}],
+        servers=[{"url": prefix} for prefix in api.prefixes],
         # Where an API has a document for browsers it is among its own open routes.
         openapi_url=None,
         docs_url=None,
@@ -59,7 +60,7 @@ def create_app(name: str) -> FastAPI:
         ),
     )
     app.state.api = api
-    app.include_router(api.router, dependencies=[Security(bearer_scheme)])
+    app.include_router(api.router, dependencies=[Security(api.authenticator.scheme)])
     app.include_router(api.open_router)
     app.openapi = partial(openapi, app, app.openapi)  # type: ignore[method-assign]
     return app
@@ -93,7 +94,9 @@ def openapi(app: FastAPI, generate: Callable[[], dict[str, Any]]) -> dict[str, A
     return document
 
 
-#: What the Airflow plugin mounts: (name, URL prefix, factory).
+#: What the Airflow plugin mounts: (name, URL prefix, factory). An API with several prefixes has an app each.
 APPS: list[tuple[str, str, Callable[[], FastAPI]]] = [
-    (api.name, api.prefix, partial(create_app, api.name)) for api in APIS
+    (api.name if prefix == api.prefix else f"{api.name} {prefix}", prefix, partial(create_app, api.name))
+    for api in APIS
+    for prefix in api.prefixes
 ]

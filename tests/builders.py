@@ -51,12 +51,12 @@ def task(name: str = "task", **changes: Any) -> dict[str, Any]:
 async def serve(
     name: str, *, token: str | None = None, address: str = "127.0.0.1"
 ) -> AsyncIterator[httpx.AsyncClient]:
-    """Run one of our apps, mounted under its prefix, and lend a client of it."""
+    """Run one of our apps, mounted under its prefixes, and lend a client of it."""
     from api_plugin.app import APIS, create_app
 
-    prefix = next(api.prefix for api in APIS if api.name == name)
-    app = create_app(name)
-    mounted = Starlette(routes=[Mount(prefix, app)])
+    prefixes = next(api.prefixes for api in APIS if api.name == name)
+    prefix, app = prefixes[0], create_app(name)
+    mounted = Starlette(routes=[Mount(one, app) for one in prefixes])
     headers = {"Authorization": f"token {token}"} if token else {}
     transport = httpx.ASGITransport(mounted, client=(address, 50000))
     async with (

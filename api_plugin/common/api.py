@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from fastapi import APIRouter
 from pydantic import BaseModel
 
+from api_plugin.common.auth import Authenticator, TokenAuthenticator
 from api_plugin.common.errors import ErrorForm
 from include.kit.db import Database
 from include.tokens.model import ApiName
@@ -20,8 +21,10 @@ class Api:
 
     :ivar name: as tokens and CARILLON_OPEN_APIS spell it
     :ivar prefix: the path it is mounted at
+    :ivar also_at: other paths at which the same API is
     :ivar router: its routes; every one of them needs a credential
     :ivar error_form: how its errors look on the wire
+    :ivar authenticator: what its credential is
     :ivar open_router: the routes that anybody may call
     :ivar bodies: models of request bodies that its routes read themselves, for the OpenAPI document
     :ivar background: what runs beside it as long as the app does
@@ -33,9 +36,15 @@ class Api:
     description: str
     router: APIRouter
     error_form: ErrorForm
+    also_at: Sequence[str] = ()
+    authenticator: Authenticator = field(default_factory=TokenAuthenticator)
     open_router: APIRouter = field(default_factory=APIRouter)
     bodies: Sequence[type[BaseModel]] = ()
     background: Callable[[Database], AbstractAsyncContextManager[None]] | None = None
+
+    @property
+    def prefixes(self) -> tuple[str, ...]:
+        return (self.prefix, *self.also_at)
 
     @property
     def open_paths(self) -> frozenset[str]:

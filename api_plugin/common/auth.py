@@ -1,55 +1,140 @@
 """Who is calling: the credential of every request, checked before anything else of it is read.
 
 Deny by default. This is a layer around the app and not a dependency of its routes, so that a route cannot
-forget it, and so that nobody without a credential has a body parsed.
+forget it, and so that nobody without a credential has a body parsed. What a credential is, each API says by
+its authenticator.
 """
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from weakref import WeakKeyDictionary
 
 from fastapi import Depends
 from fastapi.security import HTTPBearer
 from starlette._utils import get_route_path  # the router's own reading of a path: the two must never differ
-from starlette.requests import HTTPConnection
+from starlette.requests import HTTPConnection, Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
-from api_plugin.common.api import Api
 from api_plugin.common.database import get_database
 from api_plugin.common.errors import failure_of
 from include.errors import AuthenticationError, CarillonError, PermissionDeniedError
 from include.kit.clock import system_clock
-from include.settings import get_settings
+from include.settings import Settings, get_settings
 from include.tokens.cache import VerifiedTokens
-from include.tokens.model import Token
+from include.tokens.jwt_tokens import JwtVerifier
+from include.tokens.model import ApiName, Token
 from include.tokens.service import TokenService
 
-#: `Authorization: token <id>:<hex>` (document 000), or the same as `Bearer`.
-SCHEMES = frozenset({"token", "bearer"})
+if TYPE_CHECKING:
+    from api_plugin.common.api import Api
 
 #: All apps of a process share it, so that a log-out in one of them is known to the others.
 verified_tokens = VerifiedTokens()
-
-bearer_scheme = HTTPBearer(
-    scheme_name="token",
-    description="A token of `./carillon token create`, `<id>:<40 hex>`; `Authorization: token …` works too.",
-    auto_error=False,
-)
 
 
 @dataclass(frozen=True)
 class Caller:
     """Who sent a request.
 
-    :ivar token: None for a client of a network that the API is open to (CARILLON_OPEN_APIS)
+    :ivar token: None for a client of a network that the API is open to (CARILLON_OPEN_APIS), and for a user
     :ivar projects: the only projects it may see, None for all
+    :ivar user: whom a JWT names, None where the credential is another
     """
 
     token: Token | None
     projects: tuple[str, ...] | None
+    user: str | None = None
+
+
+class Scheme(Protocol):
+    """One of `fastapi.security`; it documents a credential and checks nothing."""
+
+    async def __call__(self, request: Request) -> Any:
+        """Return what stands in the request."""
+
+
+class Authenticator(Protocol):
+    """How an API knows its callers.
+
+    :ivar scheme: as the OpenAPI document has it
+    """
+
+    scheme: Scheme
+
+    async def caller(self, connection: HTTPConnection, api: ApiName) -> Caller:
+        """Return who sent a request.
+
+        :raises AuthenticationError: no credential, or a bad one
+        :raises PermissionDeniedError: a good one that does not open this API
+        """
+
+
+class TokenAuthenticator:
+    """`Authorization: token <id>:<hex>` (document 000) or `Bearer`, or a network that is let in."""
+
+    schemes = frozenset({"token", "bearer"})
+    form = "token <id>:<40 hex digits>"
+    scheme: Scheme = HTTPBearer(
+        scheme_name="token",
+        description="A token of `./carillon token create`, `<id>:<40 hex>`;"
+        " `Authorization: token …` works too.",
+        auto_error=False,
+    )
+
+    async def caller(self, connection: HTTPConnection, api: ApiName) -> Caller:
+        if "authorization" not in connection.headers and _is_open_to(connection, api):
+            return Caller(None, None)
+        token = await self._verify(connection, read_credential(connection, self.schemes, self.form))
+        if not token.opens(api):
+            raise PermissionDeniedError(f"the token does not open the API {api!r}")
+        return Caller(token, token.projects)
+
+    async def _verify(self, connection: HTTPConnection, credential: str) -> Token:
+        known = verified_tokens.get(credential, system_clock())
+        if known is not None:
+            return known
+        async with get_database(connection).transaction() as session:
+            token = await TokenService(session).verify(credential)
+        verified_tokens.put(credential, token)
+        return token
+
+
+class JwtAuthenticator:
+    """`Authorization: jwt <JWT>` (document 001) or `Bearer`.
+
+    No network is let in without one: whom such a client stands for, nobody could tell.
+    """
+
+    schemes = frozenset({"jwt", "bearer"})
+    form = "jwt <JSON Web Token>"
+    scheme: Scheme = HTTPBearer(
+        scheme_name="jwt",
+        bearerFormat="JWT",
+        description="A JSON Web Token; `./carillon token jwt` prints one. `Authorization: jwt …` works too.",
+        auto_error=False,
+    )
+
+    def __init__(self) -> None:
+        self.verifiers: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[Settings, JwtVerifier]] = (
+            WeakKeyDictionary()
+        )
+
+    async def caller(self, connection: HTTPConnection, api: ApiName) -> Caller:
+        user = await self._verifier().verify(read_credential(connection, self.schemes, self.form))
+        return Caller(None, None, user.name)
+
+    def _verifier(self) -> JwtVerifier:
+        """Return the verifier of this event loop and these settings; it keeps the keys it has read."""
+        loop, settings = asyncio.get_running_loop(), get_settings()
+        known = self.verifiers.get(loop)
+        if known is None or known[0] is not settings:
+            known = self.verifiers[loop] = settings, JwtVerifier(settings)
+        return known[1]
 
 
 class Authentication:
@@ -59,12 +144,12 @@ class Authentication:
         self.app = app
         self.api = api
         self.open_paths = api.open_paths
-        self.verified = verified_tokens
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and get_route_path(scope) not in self.open_paths:
             try:
-                scope.setdefault("state", {})["caller"] = await self._caller(HTTPConnection(scope))
+                caller = await self.api.authenticator.caller(HTTPConnection(scope), self.api.name)
+                scope.setdefault("state", {})["caller"] = caller
             except CarillonError as error:
                 await self.api.error_form(failure_of(error), scope["path"])(scope, receive, send)
                 return
@@ -73,29 +158,6 @@ class Authentication:
             return
         await self.app(scope, receive, send)
 
-    async def _caller(self, connection: HTTPConnection) -> Caller:
-        headers = connection.headers.getlist("authorization")
-        if not headers and self._is_open_to(connection):
-            return Caller(None, None)
-        token = await self._verify(connection, _credential(headers))
-        if not token.opens(self.api.name):
-            raise PermissionDeniedError(f"the token does not open the API {self.api.name!r}")
-        return Caller(token, token.projects)
-
-    async def _verify(self, connection: HTTPConnection, credential: str) -> Token:
-        known = self.verified.get(credential, system_clock())
-        if known is not None:
-            return known
-        async with get_database(connection).transaction() as session:
-            token = await TokenService(session).verify(credential)
-        self.verified.put(credential, token)
-        return token
-
-    def _is_open_to(self, connection: HTTPConnection) -> bool:
-        networks = get_settings().open_apis.get(self.api.name, ())
-        address = _client_address(connection)
-        return address is not None and any(address in network for network in networks)
-
 
 def get_caller(connection: HTTPConnection) -> Caller:
     """Return who sent this request."""
@@ -103,16 +165,33 @@ def get_caller(connection: HTTPConnection) -> Caller:
     return caller
 
 
+def get_user(connection: HTTPConnection) -> str:
+    """Return the user that sent this request, of an API whose credential names one."""
+    user = get_caller(connection).user
+    if user is None:
+        raise AuthenticationError("the credential names no user")
+    return user
+
+
 CallerDep = Annotated[Caller, Depends(get_caller)]
+UserDep = Annotated[str, Depends(get_user)]
 
 
-def _credential(headers: list[str]) -> str:
+def read_credential(connection: HTTPConnection, schemes: frozenset[str], form: str) -> str:
+    """Return what stands behind the scheme in the Authorization header. Raises AuthenticationError."""
+    headers = connection.headers.getlist("authorization")
     if len(headers) != 1:
-        raise AuthenticationError("one Authorization header is needed: token <id>:<40 hex digits>")
+        raise AuthenticationError(f"one Authorization header is needed: {form}")
     scheme, _, credential = headers[0].partition(" ")
-    if scheme.lower() not in SCHEMES:
-        raise AuthenticationError("the Authorization header must be: token <id>:<40 hex digits>")
+    if scheme.lower() not in schemes:
+        raise AuthenticationError(f"the Authorization header must be: {form}")
     return credential.strip()
+
+
+def _is_open_to(connection: HTTPConnection, api: ApiName) -> bool:
+    networks = get_settings().open_apis.get(api, ())
+    address = _client_address(connection)
+    return address is not None and any(address in network for network in networks)
 
 
 def _client_address(connection: HTTPConnection) -> IPv4Address | IPv6Address | None:

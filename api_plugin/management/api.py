@@ -18,6 +18,7 @@ from api_plugin.management import (
     service_point_routes,
     status_routes,
     tariff_routes,
+    timer_routes,
 )
 from api_plugin.management.reading_schemas import ReadingsBody
 
@@ -32,6 +33,7 @@ for part in (
     bill_routes,
     bill_action_routes,
     device_routes,
+    timer_routes,
     status_routes,
 ):
     router.include_router(part.router)

@@ -62,6 +62,20 @@ class CallbackResponse(Answer):
     signed: bool = Field(description="whether it has a secret that signs its calls")
 
 
+class TimerResponse(Answer):
+    """What a device timer sends, and when."""
+
+    group_id: str
+    device_id: str | None = Field(description="null: the device was deleted")
+    period: str = Field(description="seven digits from `first_day` on; 0000000: once")
+    first_day: Literal["sunday", "monday"]
+    hour: str
+    minute: str
+    commands: str = Field(description="the JSON text as it was sent")
+    offline: Literal["skip", "deliver_when_online", "shadow_desired"]
+    offline_ttl: float = Field(description="seconds")
+
+
 class DefinitionResponse(Answer):
     """What a client created."""
 
@@ -75,6 +89,7 @@ class DefinitionResponse(Answer):
     timezone: str
     enabled: bool
     active_since: AwareDatetime = Field(description="it answers for instants after this one")
+    weekdays: int | None = Field(description="bits of the days it is due on, Monday is 1; null: every day")
     due_at: AwareDatetime | None = Field(description="one-shots only")
     spent: bool = Field(description="one-shots only: its instant is in the ledger")
     expires_at: AwareDatetime | None
@@ -85,6 +100,7 @@ class DefinitionResponse(Answer):
     created_at: AwareDatetime
     updated_at: AwareDatetime
     callback: CallbackResponse | None
+    timer: TimerResponse | None
     next_instants: list[AwareDatetime]
 
 

@@ -1,4 +1,4 @@
-"""`./carillon token`: make, list and revoke API tokens."""
+"""`./carillon token`: make, list and revoke API tokens, print JSON Web Tokens."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, TypeVar
 
 import typer
+from pydantic import SecretStr
 from rich.console import Console
 from rich.table import Table
 
+from include.cli.home import Home
 from include.cli.instance import read_instance
 from include.errors import InvalidInputError
 from include.kit.clock import system_clock
 from include.kit.db import Connection, Database, database_url
-from include.settings import get_settings
+from include.settings import Settings, get_settings
+from include.tokens.jwt_tokens import issue_jwt
 from include.tokens.model import Token
 from include.tokens.service import TokenService
 
@@ -80,6 +83,23 @@ def revoke(
         typer.echo(f"Token {token.id} ({token.name}) is revoked.")
 
 
+@app.command("jwt")
+def jwt(
+    user: Annotated[str, typer.Option(help="Whom it stands for.")],
+    expires: Annotated[str, typer.Option(help="When it ends: 24h, 90d, or ISO 8601 with an offset.")] = "24h",
+    as_json: AsJson = False,
+) -> None:
+    """Print a JSON Web Token of a user, for the device timers' API. Nothing of it is kept."""
+    expires_at = parse_expiry(expires, system_clock())
+    token = issue_jwt(user, expires_at, _settings_of_instance())
+    if as_json:
+        document = {"jwt": token, "user": user, "expires_at": iso(expires_at)}
+        typer.echo(json.dumps(document, ensure_ascii=False))
+        return
+    typer.echo(token)
+    typer.echo("It goes into a header: Authorization: jwt …", err=True)
+
+
 def parse_expiry(text: str, now: datetime) -> datetime:
     """Return the moment (aware) that `90d` or an ISO text means.
 
@@ -110,6 +130,15 @@ def in_one_transaction(work: Callable[[Connection], Awaitable[T]]) -> T:
             await database.close()
 
     return asyncio.run(in_transaction())
+
+
+def _settings_of_instance() -> Settings:
+    """Return our settings, with the secret key of the instance that lies in our home, if one does."""
+    settings = get_settings()
+    home = Home(settings.home.expanduser().absolute())
+    if settings.jwt_secret is not None or not (home.path / "secrets.json").is_file():
+        return settings
+    return settings.model_copy(update={"secret_key": SecretStr(home.secrets().secret_key)})
 
 
 def _run(work: Callable[[TokenService], Awaitable[T]]) -> T:

@@ -218,7 +218,8 @@ BEGIN
     RETURN NULL;
 END $$;
 CREATE TRIGGER device_frozen_or_freed AFTER UPDATE OF status ON device
-    FOR EACH ROW WHEN ((OLD.status = 'FROZEN') <> (NEW.status = 'FROZEN')) EXECUTE FUNCTION revise_device_timers();
+    FOR EACH ROW WHEN ((OLD.status = 'FROZEN') <> (NEW.status = 'FROZEN'))
+    EXECUTE FUNCTION revise_device_timers();
 """
 
 

@@ -257,6 +257,8 @@ def test_the_plugin_is_given_each_app_with_its_prefix():
     assert [(name, prefix) for name, prefix, _ in APPS] == [
         ("crontab", "/crontab"),
         ("billing", "/api/v1/scheduler"),
+        ("timers", "/v3/schedule"),
+        ("timers /v3_1/schedule", "/v3_1/schedule"),
         ("management", "/carillon/v1"),
     ]
-    assert [factory().title for _, _, factory in APPS] == [api.title for api in APIS]
+    assert [factory().title for _, _, factory in APPS] == [api.title for api in APIS for _ in api.prefixes]
