@@ -98,7 +98,7 @@ FROM (
     CROSS JOIN LATERAL (
         SELECT t.device_id FROM device_tag t JOIN device d ON d.id = t.device_id
         WHERE t.project_id = p.project_id AND t.key = %(tag_key)s AND t.value = %(tag_value)s
-          AND t.device_id > %(after)s
+          AND t.device_id > %(after)s AND d.id > %(after)s
           AND (%(product)s::text IS NULL OR d.product_id = %(product)s)
           AND (%(status)s::text IS NULL OR d.status = %(status)s)
           AND (%(gateway)s::text IS NULL OR d.gateway_id = %(gateway)s)
@@ -117,7 +117,7 @@ FROM device_group_member m
 JOIN device d ON d.id = m.device_id
 WHERE m.group_id = (SELECT g.id FROM device_group g
                     WHERE g.group_id = %(group)s AND g.project_id = ANY(%(projects)s))
-  AND m.device_id > %(after)s
+  AND m.device_id > %(after)s AND d.id > %(after)s
   AND (%(product)s::text IS NULL OR d.product_id = %(product)s)
   AND (%(status)s::text IS NULL OR d.status = %(status)s)
   AND (%(gateway)s::text IS NULL OR d.gateway_id = %(gateway)s)

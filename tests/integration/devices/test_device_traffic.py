@@ -1,0 +1,245 @@
+"""Connections, commands and messages of devices, as gateways and the batch API use them."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from include.devices import service
+from include.devices.model import NewCommand, NewMessage
+from include.devices.registry import RegistryService
+from include.devices.rows import DeviceRow
+from include.devices.shadows import ShadowsService
+from include.devices.traffic import TrafficService
+from include.errors import NotFoundError
+from tests.builders import make_token
+
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+
+
+def minutes(count):
+    return NOW + timedelta(minutes=count)
+
+
+@pytest.fixture(autouse=True)
+async def devices(database):
+    rows = [
+        DeviceRow(node_id=f"{n}", project_id="42", product_id="p", name="x", device_id=f"d{n}")
+        for n in range(3)
+    ]
+    async with database.transaction() as connection:
+        await RegistryService(connection).put(rows)
+
+
+@pytest.fixture
+def status(connection):
+    def read(device_id="d1"):
+        return connection.execute(
+            "SELECT status, status_before_freeze, status_at, active_at FROM device WHERE device_id = %s",
+            [device_id],
+        ).fetchone()
+
+    return read
+
+
+class TestConnections:
+    async def test_what_changed_is_told(self, database, status):
+        async with database.transaction() as connection:
+            assert sorted(await service.mark_online(connection, ["d1", "d2", "none"], minutes(0))) == [
+                "d1",
+                "d2",
+            ]
+            assert await service.mark_online(connection, ["d1"], minutes(1)) == []
+            assert await service.mark_offline(connection, ["d1"], minutes(2)) == ["d1"]
+            assert await service.mark_online(connection, [], minutes(3)) == []
+        assert status() == {
+            "status": "OFFLINE",
+            "status_before_freeze": None,
+            "status_at": minutes(2),
+            "active_at": minutes(0),
+        }
+
+    async def test_a_late_word_does_not_count(self, database, status):
+        async with database.transaction() as connection:
+            await service.mark_online(connection, ["d1"], minutes(5))
+            assert await service.mark_offline(connection, ["d1"], minutes(4)) == []
+        assert status()["status"] == "ONLINE"
+
+    async def test_a_frozen_one_stays_frozen(self, database, status):
+        async with database.transaction() as connection:
+            await service.mark_online(connection, ["d1"], minutes(0))
+            await RegistryService(connection).freeze("d1")
+            await service.mark_offline(connection, ["d1"], minutes(1))
+        assert (status()["status"], status()["status_before_freeze"]) == ("FROZEN", "OFFLINE")
+        async with database.transaction() as connection:
+            assert (await RegistryService(connection).unfreeze("d1")).status == "OFFLINE"
+
+
+class TestForOtherDomains:
+    async def test_find_devices(self, database):
+        async with database.transaction() as connection:
+            found = await service.find_devices(connection, ["d1", "d2", "none"])
+            assert await service.find_devices(connection, []) == {}
+        assert {name: one.device_id for name, one in found.items()} == {"d1": "d1", "d2": "d2"}
+
+    async def test_bindings(self, database):
+        async with database.transaction() as connection:
+            assert await service.bind(connection, "li", "d1")
+            assert not await service.bind(connection, "li", "d1")
+            assert await service.is_bound(connection, "li", "d1")
+            assert not await service.is_bound(connection, "li", "d2")
+            assert not await service.is_bound(connection, "li", "none")
+            assert await service.unbind(connection, "li", "d1")
+            assert not await service.unbind(connection, "li", "d1")
+            assert not await service.is_bound(connection, "li", "d1")
+            with pytest.raises(NotFoundError):
+                await service.bind(connection, "li", "none")
+
+    async def test_secrets(self, database):
+        async with database.transaction() as connection:
+            assert await service.read_secret(connection, "d1") is None
+            with pytest.raises(NotFoundError):
+                await service.read_secret(connection, "none")
+
+    async def test_reported(self, database):
+        async with database.transaction() as connection:
+            shadows = ShadowsService(connection)
+            assert await shadows.put_reported("d1", "s", {"a": 1, "b": None}, minutes(1))
+            assert await shadows.put_reported("d1", "s", {"c": 2, "a": None}, minutes(2))
+            assert not await shadows.put_reported("d1", "s", {"c": 3}, minutes(1))
+            [found] = await shadows.find_shadow("d1")
+            assert (found.reported, found.reported_at, found.version) == ({"c": 2}, minutes(2), 0)
+            with pytest.raises(NotFoundError):
+                await shadows.put_reported("none", "s", {}, NOW)
+
+
+def traffic(connection, at=NOW):
+    return TrafficService(connection, clock=lambda: at)
+
+
+class TestCommands:
+    async def add(self, database, count=1, device_id="d1", **changes):
+        async with database.transaction() as connection:
+            commands = [NewCommand(device_id, {"n": n}, "valve", "open", **changes) for n in range(count)]
+            return await traffic(connection).add_commands(commands)
+
+    async def move(self, database, ids, status, at=1, **more):
+        async with database.transaction() as connection:
+            return await traffic(connection).move_commands(ids, status, minutes(at), **more)
+
+    async def test_the_whole_way(self, database):
+        ids = await self.add(database)
+        for at, status in enumerate(("SENT", "DELIVERED", "SUCCESSFUL")):
+            assert await self.move(database, ids, status, at, result={"ok": True} if at == 2 else None) == ids
+        async with database.transaction() as connection:
+            [found] = await traffic(connection).list_commands("d1", limit=10)
+        assert (found.status, found.result, found.paras) == ("SUCCESSFUL", {"ok": True}, {"n": 0})
+        assert (found.sent_at, found.delivered_at, found.responded_at) == (NOW, minutes(1), minutes(2))
+        assert (found.created_at, found.expires_at) == (NOW, NOW + timedelta(hours=24))
+
+    WAYS = (
+        ("PENDING", {"SENT", "DELIVERED", "FAILED", "EXPIRED"}),
+        ("SENT", {"DELIVERED", "SUCCESSFUL", "FAILED", "TIMEOUT"}),
+        ("DELIVERED", {"SUCCESSFUL", "FAILED", "TIMEOUT"}),
+        ("SUCCESSFUL", set()),
+        ("FAILED", set()),
+        ("TIMEOUT", set()),
+        ("EXPIRED", set()),
+    )
+
+    @pytest.mark.parametrize(("source", "targets"), WAYS)
+    async def test_only_these_ways(self, database, connection, source, targets):
+        for target in ("PENDING", "SENT", "DELIVERED", "SUCCESSFUL", "FAILED", "TIMEOUT", "EXPIRED"):
+            ids = await self.add(database)
+            connection.execute(
+                "UPDATE device_command SET status = %s WHERE command_id = %s", [source, ids[0]]
+            )
+            moved = await self.move(database, ids, target)
+            assert moved == (ids if target in targets else []), target
+            connection.execute("DELETE FROM device_command")
+
+    async def test_of_two_ends_at_once_one_counts(self, database):
+        ids = await self.add(database)
+        await self.move(database, ids, "SENT")
+        ends = await asyncio.gather(
+            *(self.move(database, ids, s) for s in ("SUCCESSFUL", "TIMEOUT", "FAILED"))
+        )
+        assert sorted(map(len, ends)) == [0, 0, 1]
+
+    async def test_twenty_wait_and_no_more(self, database):
+        ids = await self.add(database, 22)
+        assert [one is not None for one in ids] == [True] * 20 + [False] * 2
+        assert await self.add(database) == [None]
+        assert None not in await self.add(database, device_id="d2")
+        assert await self.add(database, device_id="none") == [None]
+        await self.move(database, ids[:1], "SENT")
+        assert None not in await self.add(database)
+
+    async def test_twenty_wait_however_many_come_at_once(self, database, connection):
+        await asyncio.gather(*(self.add(database, 8) for _ in range(4)))
+        assert connection.execute("SELECT count(*) AS n FROM device_command").fetchone()["n"] == 20
+
+    async def test_time_is_over(self, database):
+        [waiting, sent, young, done] = await self.add(database, 4, expires_at=minutes(5))
+        await self.move(database, [sent, done], "SENT")
+        await self.move(database, [done], "SUCCESSFUL")
+        async with database.transaction() as connection:
+            assert await traffic(connection, minutes(4)).expire_commands() == []
+            assert sorted(await traffic(connection, minutes(5)).expire_commands()) == sorted(
+                [waiting, sent, young]
+            )
+            found = await traffic(connection).find_commands([waiting, sent, done])
+        assert [found[one].status for one in (waiting, sent, done)] == ["EXPIRED", "TIMEOUT", "SUCCESSFUL"]
+
+    async def test_rest_lists_the_newest_first(self, database, client_of):
+        ids = await self.add(database, 5)
+        client = await client_of("management", await make_token(database))
+        page = (await client.get("/devices/d1/commands", params={"limit": 3})).json()
+        assert [one["command_id"] for one in page["items"]] == ids[:1:-1]
+        page = (await client.get("/devices/d1/commands", params={"limit": 3, "cursor": page["next"]})).json()
+        assert ([one["command_id"] for one in page["items"]], page["next"]) == (ids[1::-1], None)
+        first = page["items"][-1]
+        assert (first["status"], first["paras"], first["created_at"]) == (
+            "PENDING",
+            {"n": 0},
+            "2026-11-22T12:00:00Z",
+        )
+        assert (await client.get("/devices/none/commands")).status_code == 404
+
+
+class TestMessages:
+    async def add(self, database, *messages):
+        async with database.transaction() as connection:
+            return await traffic(connection).add_messages(messages)
+
+    async def test_the_whole_way(self, database, client_of):
+        ids = await self.add(
+            database,
+            NewMessage("d1", "hello", "m1"),
+            NewMessage("d1", {"a": 1}),
+            NewMessage("d1", "again", "m1"),
+        )
+        assert (ids[0], len(ids[1]), ids[2]) == ("m1", 32, None)
+        assert await self.add(database, NewMessage("d1", "x", "m1"), NewMessage("d2", "x", "m1")) == [
+            None,
+            "m1",
+        ]
+        async with database.transaction() as connection:
+            keys = [("d1", "m1"), ("d2", "none")]
+            assert await traffic(connection).move_messages(keys, "DELIVERED", minutes(1)) == [("d1", "m1")]
+            assert await traffic(connection).move_messages(keys, "FAILED", minutes(2), error="x") == []
+            assert await traffic(connection).expire_messages() == []
+            assert len(await traffic(connection, minutes(2000)).expire_messages()) == 2
+        client = await client_of("management", await make_token(database))
+        page = (await client.get("/devices/d1/messages")).json()
+        assert [(one["message"], one["status"]) for one in page["items"]] == [
+            ({"a": 1}, "TIMEOUT"),
+            ("hello", "DELIVERED"),
+        ]
+
+    async def test_twenty_wait(self, database):
+        ids = await self.add(database, *(NewMessage("d1", n) for n in range(21)))
+        assert ids.count(None) == 1
+        assert ids[-1] is None
