@@ -100,7 +100,7 @@ class DeviceRepository(Statements):
         """Return devices after a name (of lists by name) and an id."""
         # Never a generic plan: the conditions that do not apply must fall away before it is made.
         rows = await self.all(
-            _list_statement(wanted), prepare=False, **list_values(wanted, projects, after, limit)
+            list_statement(wanted), prepare=False, **list_values(wanted, projects, after, limit)
         )
         return [_device(row) for row in rows]
 
@@ -204,7 +204,7 @@ def list_values(
     }
 
 
-def _list_statement(wanted: DeviceFilter) -> str:
+def list_statement(wanted: DeviceFilter) -> str:
     """Return the statement whose index gives the order of the page."""
     if wanted.name_prefix is not None:
         statement = queries.list_devices_by_name

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from include.devices.model import DeviceFilter
-from include.devices.repository import _list_statement, list_values
+from include.devices.repository import list_statement, list_values
 
 DEVICES, LIMIT = 100_000, 51
 
@@ -80,7 +80,7 @@ def explain(
 ) -> tuple[dict[str, Any], str]:
     values = list_values(wanted, projects, after, LIMIT)
     row = connection.execute(
-        "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + _list_statement(wanted), values, prepare=False
+        "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + list_statement(wanted), values, prepare=False
     ).fetchone()
     assert row is not None
     return row[0][0]["Plan"], json.dumps(row[0], indent=1)
