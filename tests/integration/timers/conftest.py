@@ -62,7 +62,7 @@ class Bench:
         return group
 
     def retime(self, due: datetime) -> CronScope:
-        """Return the window of the only schedule of timers as if its time of day were `due`, to the second."""
+        """Return the window of the only weekly schedule as if its time of day were `due`, to the second."""
         [row] = self.connection.execute("SELECT id FROM schedule WHERE expression <> '@once'").fetchall()
         local = due.astimezone(LOCAL)
         expression = f"{local.second} {local.minute} {local.hour} * * *"

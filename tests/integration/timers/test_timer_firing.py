@@ -342,19 +342,20 @@ def _multiply(connection: psycopg.Connection, count: int) -> None:
     )
     connection.execute(
         """
-        INSERT INTO timer_group (group_id, device_id, period, first_day, timezone, enabled, offline, offline_ttl,
-                                 created_at, updated_at)
-        SELECT md5(v.device_id), v.id, g.period, g.first_day, g.timezone, true, g.offline, g.offline_ttl, now(), now()
+        INSERT INTO timer_group (group_id, device_id, period, first_day, timezone, enabled, offline,
+                                 offline_ttl, created_at, updated_at)
+        SELECT md5(v.device_id), v.id, g.period, g.first_day, g.timezone, true, g.offline,
+               g.offline_ttl, now(), now()
         FROM device v CROSS JOIN timer_group g WHERE v.id <> g.device_id
         """
     )
     connection.execute(
         """
         WITH first AS (SELECT * FROM definition), made AS (
-            INSERT INTO definition (kind, schedule_id, name, enabled, active_since, weekdays, misfire, misfire_grace,
-                                    overlap, created_at, updated_at)
-            SELECT d.kind, d.schedule_id, g.group_id, true, d.active_since, d.weekdays, d.misfire, d.misfire_grace,
-                   d.overlap, now(), now()
+            INSERT INTO definition (kind, schedule_id, name, enabled, active_since, weekdays, misfire,
+                                    misfire_grace, overlap, created_at, updated_at)
+            SELECT d.kind, d.schedule_id, g.group_id, true, d.active_since, d.weekdays, d.misfire,
+                   d.misfire_grace, d.overlap, now(), now()
             FROM timer_group g CROSS JOIN first d WHERE g.group_id = (
                 SELECT md5(v.device_id) FROM device v WHERE v.id = g.device_id)
             RETURNING id, name
@@ -374,9 +375,10 @@ async def test_arming_asks_for_the_day_of_the_instant_in_the_zone(bench: Bench):
     bench.connection.execute("UPDATE definition SET weekdays = 1")
     bench.connection.execute(
         """
-        INSERT INTO definition (kind, schedule_id, name, enabled, active_since, weekdays, misfire, misfire_grace,
-                                overlap, created_at, updated_at)
-        SELECT kind, schedule_id, n::text, true, active_since, n, misfire, misfire_grace, overlap, now(), now()
+        INSERT INTO definition (kind, schedule_id, name, enabled, active_since, weekdays, misfire,
+                                misfire_grace, overlap, created_at, updated_at)
+        SELECT kind, schedule_id, n::text, true, active_since, n, misfire,
+               misfire_grace, overlap, now(), now()
         FROM definition CROSS JOIN generate_series(2, 127) AS n
         """
     )

@@ -14,7 +14,13 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from include.errors import AuthenticationError, InvalidInputError, OutboundError, StartupError, TokenExpiredError
+from include.errors import (
+    AuthenticationError,
+    InvalidInputError,
+    OutboundError,
+    StartupError,
+    TokenExpiredError,
+)
 from include.kit.clock import system_clock
 from include.settings import Settings
 from include.tokens.jwt_keys import KeySet, read_keys
@@ -80,7 +86,9 @@ class TestSecret:
     async def test_not_yet_valid(self) -> None:
         now = int(system_clock().timestamp())
         assert await refuse(signed(nbf=now + 30)) == "the token is not valid yet"
-        assert (await JwtVerifier(settings(jwt_leeway_seconds=60)).verify(signed(nbf=now + 30))).name == "alice"
+        assert (
+            await JwtVerifier(settings(jwt_leeway_seconds=60)).verify(signed(nbf=now + 30))
+        ).name == "alice"
 
     async def test_wrongly_signed(self) -> None:
         assert await refuse(signed(OTHER_SECRET)) == "the token's signature is wrong"
@@ -173,7 +181,9 @@ class TestDefaults:
         with pytest.raises(ValueError, match="32 bytes"):
             Settings(jwt_secret="short")
 
-    @pytest.mark.parametrize(("user", "hours", "field"), [("", 1, "user"), ("a\n", 1, "user"), ("a", -1, "expires")])
+    @pytest.mark.parametrize(
+        ("user", "hours", "field"), [("", 1, "user"), ("a\n", 1, "user"), ("a", -1, "expires")]
+    )
     def test_what_cannot_be_issued(self, user: str, hours: int, field: str) -> None:
         with pytest.raises(InvalidInputError) as caught:
             issue_jwt(user, system_clock() + timedelta(hours=hours), settings())
@@ -271,7 +281,9 @@ class TestKeys:
             assert (await JwtVerifier(Settings(jwt_jwks=url)).verify(self.rs())).name == "alice"
 
     @pytest.mark.parametrize(("status", "document"), [(500, b"{}"), (302, b""), (200, b"x" * 1_048_577)])
-    async def test_a_url_that_answers_something_else(self, httpserver_of, status: int, document: bytes) -> None:
+    async def test_a_url_that_answers_something_else(
+        self, httpserver_of, status: int, document: bytes
+    ) -> None:
         async with httpserver_of(status, document) as url:
             with pytest.raises(OutboundError):
                 await KeySet(url).find("one")

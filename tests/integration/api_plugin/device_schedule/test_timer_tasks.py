@@ -192,7 +192,8 @@ class TestGet:
     async def test_200_everybody_who_is_bound_to_the_device_sees_it(self, client, stranger, connection):
         made = await create(client)
         connection.execute(
-            "INSERT INTO device_binding (user_name, device_id, created_at) SELECT 'mallory', id, now() FROM device"
+            "INSERT INTO device_binding (user_name, device_id, created_at)"
+            " SELECT 'mallory', id, now() FROM device"
         )
         assert (await stranger.get(f"/task/{made['group_id']}/")).json() == made
 
@@ -323,7 +324,8 @@ class TestUpdate:
         )
         await client.put(f"/task/{made['group_id']}/", json=UPDATE)
         row = connection.execute(
-            "SELECT timezone, offline, extract(epoch FROM offline_ttl)::int AS ttl, first_day FROM timer_group"
+            "SELECT timezone, offline, extract(epoch FROM offline_ttl)::int AS ttl, first_day"
+            " FROM timer_group"
         ).fetchone()
         assert row == {
             "timezone": "Europe/Berlin",
