@@ -38,7 +38,7 @@ def routes() -> list[tuple[str, str, str]]:
 def challenge(name: str, detail: str, path: str, status: int = 401) -> dict[str, object]:
     if name == "crontab":
         return {"state": 2, "msg": detail, "data": {}}
-    if name == "billing":
+    if name in ("billing", "timers"):
         return {"meta": {"code": 10101, "message": detail}, "data": {}}
     kind, title = {401: ("credential", "Unauthorized"), 403: ("permission", "Forbidden")}[status]
     return {
@@ -51,6 +51,7 @@ def challenge(name: str, detail: str, path: str, status: int = 401) -> dict[str,
 
 
 MISSING = "one Authorization header is needed: token <id>:<40 hex digits>"
+MISSING_JWT = "one Authorization header is needed: jwt <JSON Web Token>"
 
 
 async def test_every_route_of_every_app_wants_a_credential(client_of):
@@ -62,7 +63,8 @@ async def test_every_route_of_every_app_wants_a_credential(client_of):
             assert answer.status_code == OPEN_STATUS[name], path
         else:
             assert answer.status_code == 401, (name, method, path)
-            assert answer.json() == challenge(name, MISSING, path.replace("{", "").replace("}", ""))
+            missing = MISSING_JWT if name == "timers" else MISSING
+            assert answer.json() == challenge(name, missing, path.replace("{", "").replace("}", ""))
             assert answer.headers["www-authenticate"] == 'Bearer realm="carillon"'
 
 

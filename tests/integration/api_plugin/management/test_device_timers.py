@@ -176,7 +176,8 @@ class TestElsewhere:
         ).json()
         assert body["reason_code"] == "not_an_instant"
         assert body["sentence"] == (
-            "0 30 7 * * * on Sat (Asia/Shanghai) is not due then; its next instant is 2026-11-27 23:30:00 UTC."
+            "0 30 7 * * * on Sat (Asia/Shanghai) is not due then; its next instant is"
+            " 2026-11-27 23:30:00 UTC."
         )
 
     async def test_executions_of_the_kind(self, client, database):
