@@ -115,26 +115,22 @@ ORDER BY w.period_to DESC, w.id DESC
 LIMIT %(limit)s
 
 -- name: page_record_ids
--- The ids of a project's bills that meet conditions, the newest first, along `bill_history`; read by pages, or
--- by a cursor without a limit.
-WITH wanted AS NOT MATERIALIZED (
-    SELECT id, period_to FROM bill
-    WHERE 'electricity' = ANY(%(commodities)s::text[]) AND project_id = %(project_id)s
-      AND commodity = 'electricity'
-      AND period_to >= %(ends_from)s::timestamptz
-      AND (period_to, id) < (%(before_at)s::timestamptz, %(before_id)s::bigint)
-      AND (%(state)s::text IS NULL OR state = %(state)s::text) AND flags @> %(flags)s::text[]
-      AND (%(run_id)s::bigint IS NULL OR run_id = %(run_id)s::bigint)
-    UNION ALL
-    SELECT id, period_to FROM bill
-    WHERE 'water' = ANY(%(commodities)s::text[]) AND project_id = %(project_id)s
-      AND commodity = 'water'
-      AND period_to >= %(ends_from)s::timestamptz
-      AND (period_to, id) < (%(before_at)s::timestamptz, %(before_id)s::bigint)
-      AND (%(state)s::text IS NULL OR state = %(state)s::text) AND flags @> %(flags)s::text[]
-      AND (%(run_id)s::bigint IS NULL OR run_id = %(run_id)s::bigint)
-)
-SELECT id FROM wanted ORDER BY period_to DESC, id DESC LIMIT %(limit)s::bigint
+-- The ids of a project's bills that meet conditions, the newest first: each commodity along `bill_history`, no
+-- further than the page. A cursor reads them without a limit.
+SELECT w.id
+FROM unnest(%(commodities)s::text[]) AS c (commodity)
+CROSS JOIN LATERAL (
+    SELECT bill.id, bill.period_to FROM bill
+    WHERE bill.project_id = %(project_id)s AND bill.commodity = c.commodity
+      AND bill.period_to >= %(ends_from)s::timestamptz
+      AND (bill.period_to, bill.id) < (%(before_at)s::timestamptz, %(before_id)s::bigint)
+      AND (%(state)s::text IS NULL OR bill.state = %(state)s::text) AND bill.flags @> %(flags)s::text[]
+      AND (%(run_id)s::bigint IS NULL OR bill.run_id = %(run_id)s::bigint)
+    ORDER BY bill.period_to DESC, bill.id DESC
+    LIMIT %(limit)s::bigint
+) w
+ORDER BY w.period_to DESC, w.id DESC
+LIMIT %(limit)s::bigint
 
 -- name: page_point_record_ids
 -- The same of one service point, or of those where one meter was installed, along `bill_chain`.
