@@ -91,7 +91,7 @@ async def add_readings(
     return ReadingsReport(
         accepted=report.accepted,
         duplicates=report.duplicates,
-        quarantined=[QuarantinedRow.model_validate(one) for one in report.quarantined],
+        quarantined=[QuarantinedRow.model_validate(one.problem()) for one in report.quarantined],
         late=report.late,
     )
 

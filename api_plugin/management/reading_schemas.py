@@ -66,7 +66,7 @@ class ReadingsBody(BaseModel):
 class QuarantinedRow(Answer):
     """A row that was stored as suspect; the exceptions queue has it."""
 
-    row: int = Field(description="its place in `rows`, from 0")
+    row: int = Field(description="which of `rows`, the first is 1")
     field: str
     message: str
 

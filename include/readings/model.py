@@ -122,16 +122,18 @@ class Placed(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class BadRow:
-    """What is wrong with a row of a batch."""
+    """What is wrong with a row of a batch.
+
+    :ivar row: its place, from 0
+    """
 
     row: int
     field: str
     message: str
 
     def problem(self) -> RowProblem:
-        """Return it as an error lists it: with the path in the request's body."""
-        path = f"rows.{self.row}.{self.field}" if self.field else f"rows.{self.row}"
-        return RowProblem(path, self.message)
+        """Return it as an error lists it: there the first row is 1."""
+        return RowProblem(self.field, self.message, self.row + 1)
 
 
 @dataclass(frozen=True, slots=True)
