@@ -52,6 +52,12 @@ class Airflow:
             f"the run did not end within {seconds:g} s: look at {self.run_page(dag_id, run_id)}"
         )
 
+    async def tries(self, dag_id: str, run_id: str, task_id: str) -> int:
+        """Return how often a task of a run ran, of a mapped one the one that ran least."""
+        found = await self._send("GET", f"{_run(dag_id, run_id)}/taskInstances")
+        instances = found["task_instances"]
+        return min((one["try_number"] for one in instances if one["task_id"] == task_id), default=0)
+
     async def _send(self, method: str, path: str, body: object = None) -> dict[str, Any]:
         try:
             async with self.session.request(method, f"/api/v2{path}", json=body) as answer:

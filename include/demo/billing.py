@@ -32,6 +32,8 @@ CLEARED_SECONDS = 120.0
 POLL_SECONDS = 0.5
 
 KEY = "home"
+#: Of the DAG.
+BILLING_TASK = "bill"
 DEVICE_TYPES = {"water": 1, "electricity": 2}
 
 #: Whose bills are explained.
@@ -72,6 +74,7 @@ class Story:
     :ivar due_at: the instant of the billing
     :ivar page: of the run in Airflow
     :ivar explained: a word, its bill, and the sentences
+    :ivar tries: how often Airflow ran the billing of each town
     :ivar again: per project, how many bills there were before and after the run was cleared
     """
 
@@ -80,6 +83,7 @@ class Story:
     dag_id: str = ""
     page: str = ""
     explained: list[tuple[str, dict[str, Any], list[str]]] = field(default_factory=list)
+    tries: int = 0
     again: dict[str, Again] = field(default_factory=dict)
 
 
@@ -228,6 +232,7 @@ async def bill_again(api: Api, airflow: Airflow, story: Story) -> None:
     await airflow.clear(story.dag_id, run_id)
     if await airflow.wait(story.dag_id, run_id, CLEARED_SECONDS) != "success":
         raise CarillonError(f"the cleared run failed: look at {story.page}")
+    story.tries = await airflow.tries(story.dag_id, run_id, BILLING_TASK)
     for one in story.billed:
         await _refresh(api, one)
         before = {bill["key"] for bill in one.bills.values()}

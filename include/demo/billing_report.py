@@ -17,6 +17,9 @@ COLUMNS = ("project", "service points", "billed", "parked", "quantity", "charges
 #: The flags that something unusual left on a bill.
 SPECIAL_FLAGS = ("replaced", "rollover", "estimated")
 
+#: By the scheduler, and after it was cleared.
+RUNS = 2
+
 
 def totals(story: Story) -> Table:
     """Return a row a project."""
@@ -109,6 +112,8 @@ def wrong(story: Story) -> list[str]:
             found.append(f"project {project}: {run['billed']} billed, {run['parked']} parked of {points}")
         if not (again := story.again.get(project)) or not again.same:
             found.append(f"project {project}: the second run changed the bills: {again}")
+    if story.tries < RUNS:
+        found.append(f"Airflow ran the billing {story.tries} times, not {RUNS}")
     flags = {flag for one in story.billed for bill in one.bills.values() for flag in bill["flags"]}
     return found + [f"no bill is {flag}" for flag in SPECIAL_FLAGS if flag not in flags]
 
@@ -121,6 +126,7 @@ def document(story: Story, url: str, seconds: float) -> dict[str, Any]:
         "due_at": story.due_at.isoformat(),
         "dag_id": story.dag_id,
         "airflow_run": story.page,
+        "airflow_tries": story.tries,
         "projects": [_project(one, story.again.get(one.town.project_id)) for one in story.billed],
         "explained": [
             {

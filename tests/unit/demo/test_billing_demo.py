@@ -185,7 +185,9 @@ def told(towns: list[Town]) -> Story:
         bills = {key: {**bill, "service_point": key, "opening": "1", "closing": "5"} for key in keys}
         billed.append(Billed(town, {"natrual_key": "n"}, run, bills))
     again = {town.project_id: Again(len(town.points), len(town.points), True) for town in towns}
-    return Story(billed, datetime(2026, 11, 22, 14, 51, tzinfo=ZONE), "billing.1", "http://h/x", again=again)
+    return Story(
+        billed, datetime(2026, 11, 22, 14, 51, tzinfo=ZONE), "billing.1", "http://h/x", tries=2, again=again
+    )
 
 
 class TestReport:
@@ -207,9 +209,11 @@ class TestReport:
         water.run = {**(water.run or {}), "parked": 2}
         power.bills = {}
         story.again[power.town.project_id] = Again(30, 31, False)
+        story.tries = 1
         assert wrong(story) == [
             "project 171: 29 billed, 2 parked of 30",
             "project 172: the second run changed the bills: Again(before=30, after=31, same=False)",
+            "Airflow ran the billing 1 times, not 2",
             "no bill is replaced",
         ]
         assert "1 new bills: 30 before, 31 after, NOT the same ones" in "\n".join(lines(story, ""))
