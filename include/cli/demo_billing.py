@@ -19,7 +19,17 @@ from include.cli.progress import stderr, stdout
 from include.demo import billing_report as report
 from include.demo.airflow import administering
 from include.demo.api import connecting
-from include.demo.billing import Story, bill_again, load, locate, look, next_minute, ordering, watch
+from include.demo.billing import (
+    Story,
+    bill_again,
+    load,
+    locate,
+    look,
+    next_minute,
+    ordering,
+    run_id_of,
+    watch,
+)
 from include.demo.town import Town, plan_towns
 from include.kit.clock import system_clock
 from include.settings import get_settings
@@ -57,8 +67,10 @@ async def run_billing(instance: Instance, *, as_json: bool) -> dict[str, Any]:
                 await load(api, town, lambda of, rows: bar.advance(of.project_id, rows))
         async with ordering(api, towns, next_minute(system_clock(), zone)) as story:
             screen.say(f"two billing tasks are due at {story.due_at:%H:%M:%S} ({zone.key})")
+            await locate(api, story, zone)
+            screen.say(f"their DAG: {airflow.dag_page(story.dag_id)}")
             await _watch(api, story, towns, screen)
-            await locate(api, airflow, story)
+            story.page = airflow.run_page(story.dag_id, run_id_of(story))
             screen.say(f"billed; the run in Airflow: {story.page}")
             await look(api, story)
             screen.say("clearing the run in Airflow: it bills the same instant again")

@@ -28,6 +28,10 @@ class Airflow:
         self.session = session
         self.url = url
 
+    def dag_page(self, dag_id: str) -> str:
+        """Return where people look at a DAG."""
+        return f"{self.url}/dags/{dag_id}"
+
     def run_page(self, dag_id: str, run_id: str) -> str:
         """Return where people look at a run."""
         return f"{self.url}/dags/{dag_id}/runs/{quote(run_id, safe='')}"

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from include.cron import parse_billing_crontab
 from include.demo.airflow import Airflow
 from include.demo.api import Api
 from include.demo.town import Town
@@ -47,6 +48,7 @@ class Billed:
     """A town and what became of it.
 
     :ivar task: as document 000 shows it
+    :ivar definition_id: of the task
     :ivar run: as `/billing-runs` shows it, None until it begins
     :ivar bills: as lists show them, by key of the service point
     """
@@ -56,6 +58,7 @@ class Billed:
     run: dict[str, Any] | None = None
     bills: dict[str, dict[str, Any]] = field(default_factory=dict)
     exceptions: list[dict[str, Any]] = field(default_factory=list)
+    definition_id: int | None = None
 
     @property
     def ended(self) -> bool:
@@ -178,6 +181,7 @@ async def ordering(api: Api, towns: Sequence[Town], local: datetime) -> AsyncIte
 async def watch(api: Api, story: Story, show: Callable[[Story], None]) -> None:
     """Return when all towns are billed.
 
+    :raises CarillonError: the billing of one failed
     :raises StartupError: they are not in time
     """
     deadline = story.due_at + timedelta(seconds=BILLED_SECONDS)
@@ -185,23 +189,29 @@ async def watch(api: Api, story: Story, show: Callable[[Story], None]) -> None:
         if system_clock() > deadline:
             raise StartupError(
                 f"the billing tasks due at {story.due_at:%H:%M} were not done {BILLED_SECONDS:g} s later:"
-                " look at the DAGs with the tag billing in Airflow"
+                f" look at the DAG {story.dag_id} in Airflow"
             )
         await asyncio.sleep(POLL_SECONDS)
         for one in story.billed:
-            await _refresh(api, one)
+            one.run = await _latest_run(api, one.town)
+            if not one.ended:
+                await _check(api, one)
         show(story)
 
 
-async def locate(api: Api, airflow: Airflow, story: Story) -> None:
-    """Find the run in Airflow: the towns share a crontab, so they share a schedule and its DAG."""
-    run = story.billed[0].run
-    if run is None:
-        raise CarillonError("nothing ran yet")
-    definition = await api.send("GET", f"{OWN}/definitions/{run['definition_id']}")
-    schedule = await api.send("GET", f"{OWN}/schedules/{definition['schedule_id']}")
-    story.dag_id = schedule["dag_id"]
-    story.page = airflow.run_page(story.dag_id, run["airflow_run"])
+async def locate(api: Api, story: Story, zone: ZoneInfo) -> None:
+    """Find the schedule of the tasks, which is one DAG: the towns share a crontab."""
+    crontab = crontab_of(story.due_at)
+    cron = parse_billing_crontab(crontab, zone=zone.key, month_end="clamp", now=system_clock())
+    async for schedule in _pages(api, f"{OWN}/schedules", {"kind": "billing", "active": "true"}):
+        if (schedule["expression"], schedule["timezone"]) == (cron.expression, zone.key):
+            story.dag_id = schedule["dag_id"]
+            path = f"{OWN}/schedules/{schedule['id']}/definitions"
+            ids = {found["project_id"]: found["id"] async for found in _pages(api, path, {})}
+            for one in story.billed:
+                one.definition_id = ids[one.town.project_id]
+            return
+    raise CarillonError(f"no schedule is due at {story.due_at:%H:%M}")
 
 
 async def look(api: Api, story: Story) -> None:
@@ -223,10 +233,7 @@ async def bill_again(api: Api, airflow: Airflow, story: Story) -> None:
 
     :raises CarillonError: it failed
     """
-    for one in story.billed:
-        if one.run is None:
-            raise CarillonError("nothing ran yet")
-        run_id = one.run["airflow_run"]
+    run_id = run_id_of(story)
     if await airflow.wait(story.dag_id, run_id, CLEARED_SECONDS) != "success":
         raise CarillonError(f"the run failed: look at {story.page}")
     await airflow.clear(story.dag_id, run_id)
@@ -234,7 +241,6 @@ async def bill_again(api: Api, airflow: Airflow, story: Story) -> None:
         raise CarillonError(f"the cleared run failed: look at {story.page}")
     story.tries = await airflow.tries(story.dag_id, run_id, BILLING_TASK)
     for one in story.billed:
-        await _refresh(api, one)
         before = {bill["key"] for bill in one.bills.values()}
         after = [bill["key"] for bill in await _bills(api, one.town.project_id)]
         same = len(after) == len(before) and set(after) == before
@@ -249,19 +255,43 @@ def bill_of(story: Story, word: str) -> dict[str, Any] | None:
     return None
 
 
-async def _refresh(api: Api, one: Billed) -> None:
-    runs = await api.send("GET", f"{OWN}/projects/{one.town.project_id}/billing-runs")
-    one.run = next(iter(runs["items"]), None)
+def run_id_of(story: Story) -> str:
+    """Return the run in Airflow that billed the towns.
+
+    :raises CarillonError: there is none
+    """
+    for one in story.billed:
+        if one.run is not None and one.run["airflow_run"]:
+            return str(one.run["airflow_run"])
+    raise CarillonError("nothing ran yet")
+
+
+async def _latest_run(api: Api, town: Town) -> dict[str, Any] | None:
+    runs = await api.send("GET", f"{OWN}/projects/{town.project_id}/billing-runs")
+    return next(iter(runs["items"]), None)
+
+
+async def _check(api: Api, one: Billed) -> None:
+    """Say at once why a billing failed, which may be before its run began."""
+    query = {"definition_id": str(one.definition_id), "limit": "1"}
+    found = (await api.send("GET", f"{OWN}/executions", query=query))["items"]
+    if found and found[0]["state"] == "failed":
+        raise CarillonError(f"billing {one.town.commodity} failed: {found[0]['reason']}")
 
 
 async def _bills(api: Api, project_id: str) -> list[dict[str, Any]]:
-    bills: list[dict[str, Any]] = []
-    query = {"limit": str(PAGE)}
+    return [bill async for bill in _pages(api, f"{OWN}/projects/{project_id}/bills", {})]
+
+
+async def _pages(api: Api, path: str, query: dict[str, str]) -> AsyncIterator[dict[str, Any]]:
+    """Yield all items of a list, page by page."""
+    query = {**query, "limit": str(PAGE)}
     while True:
-        page = await api.send("GET", f"{OWN}/projects/{project_id}/bills", query=query)
-        bills += page["items"]
+        page = await api.send("GET", path, query=query)
+        for item in page["items"]:
+            yield item
         if page["next"] is None:
-            return bills
+            return
         query["cursor"] = page["next"]
 
 

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import httpx
+import psycopg
 import pytest
 
 from include.billing.runs import BillingRuns, RunOrder
-from include.demo.billing import Billed, Story, crontab_of, load, look
+from include.demo.billing import (
+    Billed,
+    Story,
+    crontab_of,
+    load,
+    locate,
+    look,
+    next_minute,
+    ordering,
+    watch,
+)
 from include.demo.billing_report import document, lines, totals, wrong
 from include.demo.town import Town, plan_towns
+from include.errors import CarillonError, StartupError
 from include.kit.clock import system_clock
 from include.kit.db import Database
 from tests.builders import make_token
@@ -148,3 +160,33 @@ async def test_the_same_town_bills_the_same(story: Story) -> None:
     assert [town.readings for town in again] == [one.town.readings for one in story.billed]
     later = plan_towns((now + timedelta(days=40)).astimezone(ZONE).date(), ZONE, 88, meters=METERS)
     assert [town.points[0]["name"] for town in later] == [town.points[0]["name"] for town in again]
+
+
+async def test_the_tasks_are_found_and_taken_away_and_a_failure_is_told_at_once(
+    api: DirectApi, connection: psycopg.Connection
+) -> None:
+    local = next_minute(datetime(2026, 11, 22, 6, 50, tzinfo=UTC), ZONE).replace(year=system_clock().year + 1)
+    towns = plan_towns(local.date(), ZONE, 99, meters=10)
+    async with ordering(api, towns, local) as story:  # type: ignore[arg-type]
+        await locate(api, story, ZONE)  # type: ignore[arg-type]
+        assert story.dag_id.startswith("billing.")
+        ids = [one.definition_id for one in story.billed]
+        assert len(set(ids)) == 2
+        row = connection.execute("SELECT schedule_id FROM definition WHERE id = %s", [ids[0]]).fetchone()
+        connection.execute(
+            "INSERT INTO execution (definition_id, schedule_id, due_at, origin, state, attempts, reason,"
+            " created_at, finished_at)"
+            " VALUES (%s, %s, now(), 'scheduled', 'failed', 1, 'no luck', now(), now())",
+            [ids[0], row["schedule_id"]],
+        )
+        with pytest.raises(CarillonError, match="billing water failed: no luck"):
+            await watch(api, story, lambda _: None)  # type: ignore[arg-type]
+    live = connection.execute("SELECT count(*) AS n FROM definition WHERE deleted_at IS NULL").fetchone()
+    assert live == {"n": 0}
+
+
+async def test_billing_that_does_not_begin_is_given_up(api: DirectApi) -> None:
+    story = Story([Billed(plan_towns(date(2026, 11, 22), ZONE, 99, meters=10)[0], {})], system_clock())
+    story.due_at -= timedelta(minutes=5)
+    with pytest.raises(StartupError, match=r"were not done 120 s later: look at the DAG"):
+        await watch(api, story, lambda _: None)  # type: ignore[arg-type]
