@@ -370,8 +370,8 @@ CREATE TABLE bill (
     closing           numeric(20, 6),
     charge            numeric(14, 2) NOT NULL,
     rounding_delta    numeric(20, 12) NOT NULL,    -- charge minus the sum of unrounded lines
-    -- billed quantity, adjustments included, since the later of 1 January and the last change of occupants
-    year_quantity     numeric(20, 6) NOT NULL,
+    -- what the year counted at its end, for people: no bill is worked out from it; null: the tariff has no year
+    year_quantity     numeric(20, 6),
     estimates_in_a_row integer NOT NULL,
     flags             text[] NOT NULL,
     cutoff            timestamptz NOT NULL,
@@ -490,12 +490,11 @@ CREATE TABLE adjustment (
     manual           boolean NOT NULL DEFAULT false,     -- a person's decision, not a difference that was found
     actor            text,
     cutoff           timestamptz NOT NULL,
-    first_bill_id    bigint REFERENCES bill,       -- whose year_quantity counts its quantity
+    first_bill_id    bigint REFERENCES bill,       -- the first bill that carried something of it
     created_at       timestamptz NOT NULL,
     CONSTRAINT adjustment_open CHECK (open_amount = 0 OR sign(open_amount) = sign(amount))
 );
-CREATE INDEX adjustment_open_ones ON adjustment (service_point_id, id)
-    WHERE open_amount <> 0 OR first_bill_id IS NULL;
+CREATE INDEX adjustment_of_service_point ON adjustment (service_point_id, id);
 CREATE INDEX adjustment_of_bill ON adjustment (corrects_bill_id);
 CREATE INDEX adjustment_by_project ON adjustment (project_id, id);
 
