@@ -14,7 +14,7 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from include.readings.model import NewReading, Place, Placed, ReadingRules, Stored
-from include.readings.turns import Counted, placed_total, plausible_step
+from include.readings.turns import Counted, changed_since, placed_total, plausible_step
 
 
 class Chain(NamedTuple):
@@ -73,7 +73,7 @@ class _Walk:
         while self.ahead and self.ahead[-1].read_at <= new.read_at:
             self._pass(self.ahead.pop())
         installation = self.place_of.installation
-        since = self.previous.read_at if self.previous else installation.valid_from
+        since = changed_since(self.previous, installation.valid_from, new.read_at)
         total = self._total(new)
         if total is None:
             return Placed(new, self.place_of, new.value, "suspect", since)

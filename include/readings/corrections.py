@@ -18,8 +18,9 @@ from include.kit.db import Connection
 from include.readings.locks import share_readings
 from include.readings.model import InstallationRow, Place, Quality, ReadingRules, RegisterRow
 from include.readings.repository import ReadingRepository, Row
+from include.readings.rerates import request_rerates
 from include.readings.rows import plain
-from include.readings.turns import Counted, following_total, placed_total, plausible_step
+from include.readings.turns import Counted, changed_since, following_total, placed_total, plausible_step
 
 REASON_LONGEST = 500
 
@@ -221,10 +222,8 @@ class CorrectionService:
         await self.repository.resolve_reading_exceptions(
             subject.id, point, resolution=f"{action}: {reason}", actor=self.actor, now=now
         )
-        since = subject.previous.read_at if subject.previous else subject.place.installation.valid_from
-        billed_to = subject.place.installation.billed_to
-        if billed_to is not None and billed_to > since:
-            await self.repository.request_rerates({point: since}, now)
+        since = changed_since(subject.previous, subject.place.installation.valid_from, subject.read_at)
+        await request_rerates(self.connection, subject.row["project_id"], {point: since})
         detail = {
             "reading_id": subject.id,
             "correction_id": correction_id,

@@ -138,13 +138,6 @@ class ReadingRepository:
             },
         )
 
-    async def request_rerates(self, since: Mapping[int, datetime], now: datetime) -> None:
-        """Ask for a look at the bills of service points, by id, that end after a moment."""
-        await self.connection.execute(
-            queries.request_rerates,
-            {"service_point_ids": list(since), "since": list(since.values()), "now": now},
-        )
-
     async def find_reading(self, reading_id: int, projects: Sequence[str] | None) -> Row | None:
         rows = await self._rows(queries.find_reading, id=reading_id, projects=_list(projects))
         return rows[0] if rows else None

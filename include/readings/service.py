@@ -35,6 +35,7 @@ from include.readings.model import (
     Stored,
 )
 from include.readings.repository import ReadingRepository
+from include.readings.rerates import request_rerates
 from include.readings.rows import ON_DECREASE, ON_DUPLICATE, plain, read_rows
 
 Placing = tuple[list[Placed], list[Placed]]
@@ -215,8 +216,7 @@ class ReadingService:
         for one in filter(is_late, fitting):
             point = one.place.installation.service_point_id
             since[point] = min(one.since, since.get(point, one.since))
-        if since:
-            await self.repository.request_rerates(since, now)
+        await request_rerates(self.connection, project_id, since)
 
 
 def _check_options(rows: Sequence[Any], on_decrease: str, on_duplicate: str) -> None:

@@ -60,6 +60,13 @@ def following_total(
     return previous_total + step if believed else None
 
 
+def changed_since(previous: Counted | None, installed_at: datetime, at: datetime) -> datetime:
+    """Return since when bills may change by a reading: before its moment, where another has the same one."""
+    if previous is None:
+        return installed_at
+    return min(previous.read_at, at - timedelta(microseconds=1))
+
+
 def placed_total(
     previous: Counted | None,
     following: Counted | None,
