@@ -28,7 +28,7 @@ from include.settings import get_settings
 queries = load_queries(__file__)
 
 #: Service points of one statement, by ranges of ids.
-CHUNK = 8192
+CHUNK = 4096
 
 CHUNK_TIMEOUT = "15min"
 
