@@ -666,7 +666,7 @@ used_adjustment AS (
     UPDATE adjustment a
     SET open_amount = a.open_amount - c.amount, first_bill_id = coalesce(a.first_bill_id, b.bill_id)
     FROM correction c JOIN made b ON b.id = c.service_point_id
-    WHERE a.id = c.id
+    WHERE a.id = c.id AND c.amount <> 0
 ),
 new_exception AS (
     INSERT INTO billing_exception (project_id, service_point_id, meter_id, run_id, kind, detail, parked, created_at)

@@ -352,7 +352,7 @@ CREATE INDEX billing_run_by_project ON billing_run (project_id, id);
 
 BILLS = """
 -- Bills and their parts carry no foreign keys: a run writes them in one statement from the very rows they
--- would point to, none of which is ever deleted, and a check per row and key would cost more than the bill itself.
+-- would point to, none of which is ever deleted, and a check per row and key would cost more than the bill.
 CREATE SEQUENCE bill_id;
 CREATE TABLE bill (
     id                bigint NOT NULL DEFAULT nextval('bill_id') PRIMARY KEY,
