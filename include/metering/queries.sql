@@ -16,6 +16,18 @@ SET timezone = excluded.timezone, reading_mode = excluded.reading_mode, cut = ex
     estimates_in_a_row = excluded.estimates_in_a_row, plausibility_factor = excluded.plausibility_factor,
     share_key = excluded.share_key, grace_days = excluded.grace_days, updated_at = excluded.updated_at
 
+-- name: request_rerates_of_project
+-- Have the next run look again at the last bill of every service point that has one.
+INSERT INTO rerate_request AS q (service_point_id, since, requested_at)
+SELECT p.id, b.period_from, clock_timestamp()
+FROM service_point p
+CROSS JOIN LATERAL (SELECT period_from FROM bill WHERE service_point_id = p.id AND state <> 'void'
+                     ORDER BY period_to DESC LIMIT 1) AS b
+WHERE p.project_id = %(project)s
+ORDER BY p.id
+ON CONFLICT (service_point_id) DO UPDATE
+SET since = least(q.since, excluded.since), requested_at = greatest(q.requested_at, excluded.requested_at)
+
 -- name: put_premises
 -- New and changed premises; a row says whether it is new, unchanged ones are left out.
 INSERT INTO premise AS p (project_id, key, address, area)

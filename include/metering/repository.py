@@ -74,6 +74,9 @@ class MeteringRepository:
     async def put_rules(self, rules: Item, now: datetime) -> None:
         await self._run(queries.put_rules, **rules, now=now)
 
+    async def request_rerates_of_project(self) -> None:
+        await self._run(queries.request_rerates_of_project)
+
     # --- premises and usage classes
 
     async def put_premises(self, items: Sequence[Item]) -> list[bool]:

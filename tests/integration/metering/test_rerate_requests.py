@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from include.billing.model import ProjectRules
 from include.kit.clock import system_clock
 from include.metering.flat import FlatRowService
 from include.metering.installations import InstallationService
@@ -18,6 +20,7 @@ from include.metering.rows import (
     RemoveFields,
     ServicePointRow,
 )
+from include.metering.rules import RulesService
 from include.readings.corrections import CorrectionService
 from include.readings.service import ReadingService
 from tests.billing_rows import PROJECT, at, insert_bill, insert_place
@@ -193,6 +196,42 @@ class TestMeters:
         fields = InstallFields(device_id="m1", installed_at=LATER, readings={"TOTAL": 5})
         await change(database, InstallationService, lambda meters: meters.install_at("home", fields))
         assert requests(connection) == {place.service_point_id: LATER}
+
+
+class TestRules:
+    """What a boundary is worth: the last bill of each service point ends at one, the next begins there."""
+
+    @pytest.fixture
+    def later(self, connection, place):
+        """A second bill, and a service point without any."""
+        insert_place(connection)
+        insert_bill(connection, place, period_from=NOVEMBER, period_to=at("2019-12-01T00:00:00"))
+
+    @pytest.mark.parametrize(
+        ("changes", "asked"),
+        [
+            ({}, False),
+            (
+                {"share_key": "equal", "grace_days": 3, "estimates_in_a_row": 1, "plausibility_factor": 4},
+                False,
+            ),
+            ({"boundary_tolerance": timedelta(0)}, True),
+            ({"timezone": "Europe/Berlin"}, True),
+            ({"cut": "midnight"}, True),
+        ],
+    )
+    async def test_a_change(self, database, connection, place, later, changes, asked):
+        rules = ProjectRules(timezone="Asia/Shanghai")
+        for new, expected in ((rules, False), (replace(rules, **changes), asked), (rules, asked)):
+            await change(database, RulesService, lambda service, new=new: service.put(new))
+            assert requests(connection) == ({place.service_point_id: NOVEMBER} if expected else {})
+            connection.execute("DELETE FROM rerate_request")
+
+    async def test_of_another_project(self, database, connection, place, later):
+        rules = ProjectRules(timezone="Europe/Berlin")
+        async with database.transaction() as transaction:
+            await RulesService(transaction, "49").put(rules)
+        assert requests(connection) == {}
 
 
 class TestReadings:
