@@ -56,7 +56,7 @@ from include.readings.service import ReadingService
 
 router = APIRouter(responses={**PROBLEMS, **MISSING})
 
-OPTIONS = ("on_decrease", "on_duplicate")
+OPTIONS = ("on_decrease", "on_duplicate", "on_spike")
 
 
 async def _payload(request: Request) -> dict[str, Any]:

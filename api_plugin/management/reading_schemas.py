@@ -16,6 +16,7 @@ from include.readings.model import (
     ExceptionState,
     OnDecrease,
     OnDuplicate,
+    OnSpike,
     Quality,
     Source,
 )
@@ -60,6 +61,11 @@ class ReadingsBody(BaseModel):
         "reject",
         description="of a register, moment and source that are there: refuse the request, or skip one of the"
         " same value",
+    )
+    on_spike: OnSpike = Field(
+        "reject",
+        description="of one that is beyond all measure above the one before: refuse the request, store it as"
+        " suspect, or believe it",
     )
 
 
@@ -113,7 +119,8 @@ class CorrectionBody(BaseModel):
     value: Value
     reason: Reason
     force: bool = Field(
-        False, description="believe a turn of the register that is not plausible, and count later ones anew"
+        False,
+        description="believe a spike or a turn that is not plausible, and count later turns anew",
     )
 
 

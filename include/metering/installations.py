@@ -27,7 +27,7 @@ from include.metering.rows import InstallFields, InstallRow, RemoveFields, Repla
 from include.metering.rules import RulesService
 from include.metering.scope import ProjectService, require
 from include.readings.rerates import request_rerates
-from include.readings.turns import Counted, following_total, plausible_step
+from include.readings.turns import Counted, following_total, is_spike, plausible_step
 
 
 class InstallationService(ProjectService):
@@ -199,11 +199,17 @@ class InstallationService(ProjectService):
         for one in last:
             if one.later:
                 raise ConflictError(f"{one.kind} has readings after this moment", field=at_field)
-            total = _final_total(one, shown[one.kind], at, rules.plausibility_factor, counts_down=down)
+            total, spike = _final_total(one, shown[one.kind], at, rules.plausibility_factor, counts_down=down)
             if total is None:
                 raise ConflictError(
                     f"{one.kind} shows {shown[one.kind]:f}, which cannot follow {one.value.normalize():f}"
                     f" of {one.read_at.isoformat()}",
+                    field=field,
+                )
+            if spike:
+                raise ConflictError(
+                    f"{one.kind} shows {shown[one.kind]:f}, a spike: record it as a reading with"
+                    " `on_spike: accept` before",
                     field=field,
                 )
             items.append({"register_id": one.register_id, "value": shown[one.kind], "total": total})
@@ -222,17 +228,16 @@ class InstallationService(ProjectService):
 
 def _final_total(
     last: LastReading, value: Decimal, at: datetime, factor: Decimal, *, counts_down: bool
-) -> Decimal | None:
+) -> tuple[Decimal | None, bool]:
+    """Return the total of a final reading, None where it cannot follow; and whether it is a spike."""
     previous = Counted(last.read_at, last.value, last.total)
     history = [Counted(last.history_at, last.history_value, last.history_total)]
-    return following_total(
-        last.total,
-        last.value,
-        value,
-        last.modulus,
-        Decimal(0) if counts_down else None,
-        plausible_step(history, previous, at, factor),
-    )
+    plausible = plausible_step(history, previous, at, factor)
+    top_up = Decimal(0) if counts_down else None
+    total = following_total(last.total, last.value, value, last.modulus, top_up, plausible)
+    if total is None:
+        return None, False
+    return total, is_spike(previous, None, total, at, None if counts_down else plausible)
 
 
 def _check_install(

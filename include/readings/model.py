@@ -19,6 +19,8 @@ Source = Literal["meter", "manual", "import", "pull", "install", "remove", "corr
 Quality = Literal["ok", "late", "estimated", "edited", "suspect"]
 OnDecrease = Literal["reject", "quarantine"]
 OnDuplicate = Literal["reject", "skip"]
+OnSpike = Literal["reject", "quarantine", "accept"]
+Fault = Literal["reverse_read", "spike"]
 ExceptionKind = Literal[
     "no_tariff",
     "no_meter",
@@ -111,6 +113,7 @@ class Placed(NamedTuple):
     """A new reading with its total. A suspect one fits nowhere; its total is its value and means nothing.
 
     :ivar since: the good reading before it, or the beginning of the installation
+    :ivar fault: why it is suspect, where it fits nowhere
     """
 
     new: NewReading
@@ -118,6 +121,7 @@ class Placed(NamedTuple):
     total: Decimal
     quality: Quality
     since: datetime
+    fault: Fault | None = None
 
 
 @dataclass(frozen=True, slots=True)

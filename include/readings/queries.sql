@@ -95,13 +95,13 @@ CROSS JOIN LATERAL (
 COPY reading (register_id, installation_id, read_at, recorded_at, value, total, top_up, source, quality, note)
 FROM STDIN
 
--- name: insert_reverse_reads
+-- name: queue_suspects
 -- An entry in the exceptions queue for each suspect reading just stored.
 INSERT INTO billing_exception (project_id, service_point_id, meter_id, reading_id, kind, detail, parked, created_at)
-SELECT %(project_id)s, q.service_point_id, q.meter_id, r.id, 'reverse_read', q.detail, false, %(now)s
+SELECT %(project_id)s, q.service_point_id, q.meter_id, r.id, q.kind, q.detail, false, %(now)s
 FROM unnest(%(register_ids)s::bigint[], %(moments)s::timestamptz[], %(sources)s::text[],
-            %(service_point_ids)s::bigint[], %(meter_ids)s::bigint[], %(details)s::text[])
-     AS q (register_id, read_at, source, service_point_id, meter_id, detail)
+            %(service_point_ids)s::bigint[], %(meter_ids)s::bigint[], %(kinds)s::text[], %(details)s::text[])
+     AS q (register_id, read_at, source, service_point_id, meter_id, kind, detail)
 JOIN reading r ON r.register_id = q.register_id AND r.read_at = q.read_at AND r.source = q.source
              AND r.supersedes_id IS NULL
 ON CONFLICT DO NOTHING
