@@ -126,6 +126,8 @@ class TestClean:
             done = carillon(instance.home, "clean", "--json")
             assert done.returncode == 0, done.stderr
             found = json.loads(done.stdout)
+            if count(connection, OLD):  # a run that came meanwhile made the last one of its DAG old
+                assert carillon(instance.home, "clean", "--json").returncode == 0
             assert count(connection, OLD) == 0
             assert count(connection, "SELECT count(DISTINCT dag_id) FROM dag_run") == dags
         assert found["airflow"]["rows"]["dag_run"] >= told["airflow"]["rows"]["dag_run"] >= old
