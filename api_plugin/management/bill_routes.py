@@ -85,7 +85,10 @@ def _filter(
     state: State | None = None,
     ends_from: From = None,
     ends_to: To = None,
-    flags: Annotated[list[Flag], Query(description="the bill has all of them")] = [],  # noqa: B006
+    flags: Annotated[
+        list[Flag],
+        Query(description="the bill has all of them; beside from, run, service_point or device_id"),
+    ] = [],  # noqa: B006
     run: OptionalId = None,
 ) -> RecordFilter:
     return RecordFilter(commodity, service_point, device_id, state, ends_from, ends_to, tuple(flags), run)

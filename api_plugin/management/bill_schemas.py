@@ -147,7 +147,7 @@ class AdjustmentResponse(Answer):
     quantity: Number
     amount: Money
     open_amount: Money = Field(description="not on a bill yet")
-    first_bill_id: int | None = Field(description="the bill whose count of the year has its quantity")
+    first_bill_id: int | None = Field(description="the first bill that carries something of it")
     manual: bool = Field(description="a person's decision; else a difference that was found")
     cancelled: bool = Field(description="the bill was made again: it goes on no bill any more")
     reason: str
@@ -170,7 +170,9 @@ class BillDetailResponse(BillResponse):
     """A bill with all that belongs to it."""
 
     rounding_delta: Number = Field(description="charge minus the sum of the unrounded lines")
-    year_quantity: Number = Field(description="counted for tiers by the year at its end")
+    year_quantity: Number | None = Field(
+        description="what the year counted at its end; null: its tariff does not count by the year"
+    )
     estimates_in_a_row: int
     cutoff: AwareDatetime = Field(description="readings recorded later are not in it")
     input_hash: Annotated[str, BeforeValidator(_sixteen_digits)] = Field(

@@ -56,7 +56,7 @@ from include.readings.service import ReadingService
 
 router = APIRouter(responses={**PROBLEMS, **MISSING})
 
-OPTIONS = ("on_decrease", "on_duplicate")
+OPTIONS = ("on_decrease", "on_duplicate", "on_spike")
 
 
 async def _payload(request: Request) -> dict[str, Any]:
@@ -91,7 +91,7 @@ async def add_readings(
     return ReadingsReport(
         accepted=report.accepted,
         duplicates=report.duplicates,
-        quarantined=[QuarantinedRow.model_validate(one) for one in report.quarantined],
+        quarantined=[QuarantinedRow.model_validate(one.problem()) for one in report.quarantined],
         late=report.late,
     )
 

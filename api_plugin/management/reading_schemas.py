@@ -16,6 +16,7 @@ from include.readings.model import (
     ExceptionState,
     OnDecrease,
     OnDuplicate,
+    OnSpike,
     Quality,
     Source,
 )
@@ -61,12 +62,17 @@ class ReadingsBody(BaseModel):
         description="of a register, moment and source that are there: refuse the request, or skip one of the"
         " same value",
     )
+    on_spike: OnSpike = Field(
+        "reject",
+        description="of one that is beyond all measure above the one before: refuse the request, store it as"
+        " suspect, or believe it",
+    )
 
 
 class QuarantinedRow(Answer):
     """A row that was stored as suspect; the exceptions queue has it."""
 
-    row: int = Field(description="its place in `rows`, from 0")
+    row: int = Field(description="which of `rows`, the first is 1")
     field: str
     message: str
 
@@ -113,7 +119,8 @@ class CorrectionBody(BaseModel):
     value: Value
     reason: Reason
     force: bool = Field(
-        False, description="believe a turn of the register that is not plausible, and count later ones anew"
+        False,
+        description="believe a spike or a turn that is not plausible, and count later turns anew",
     )
 
 

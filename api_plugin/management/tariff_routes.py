@@ -137,7 +137,7 @@ async def end_tariff_assignment(assignment_id: RowId, body: EndFields, scope: Sc
     """Give an assignment another end, or none."""
 
     async def work(service: TariffService) -> AssignmentResponse:
-        ended = await service.end_assignment(assignment_id, body.valid_to)
+        ended = await service.end_assignment(assignment_id, body)
         return AssignmentResponse.of(ended, await service.zone())
 
     return await _run(scope, work)

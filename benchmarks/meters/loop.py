@@ -88,9 +88,7 @@ async def _price(connection: Connection, points: Sequence[Mapping[str, Any]]) ->
     cursor = await connection.execute(data.queries.reserve_bills, {"count": len(ids)})
     rows = Rows()
     for point, reserved in zip(points, await cursor.fetchall(), strict=True):
-        before = Before(
-            point["period_to"], point["quantity"], point["year_quantity"], point["estimates_in_a_row"]
-        )
+        before = Before(point["period_to"], point["quantity"], point["estimates_in_a_row"])
         priced = price(facts[point["id"]], PERIOD, before)
         assert isinstance(priced, PricedBill), priced
         rows.add(reserved["id"], point, priced)

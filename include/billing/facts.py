@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from include.billing.repository import BillingRepository
 
 FOREVER = datetime.max.replace(tzinfo=UTC)
+LONG_AGO = datetime.min.replace(tzinfo=UTC)
+
+#: A tariff's id, and from when to when it is assigned.
+Assigned = tuple[int, datetime, datetime]
 
 Row = Mapping[str, Any]
 
@@ -103,31 +107,47 @@ async def _versions(
     return versions
 
 
-def _assigned(point: Row, assignments: Sequence[Row]) -> list[Row]:
-    """Return the assignments that hold for a service point: its own, else those of its kind."""
-    own = [row for row in assignments if row["service_point_id"] == point["id"]]
-    if own:
-        return own
+def _assigned(point: Row, assignments: Sequence[Row]) -> list[Assigned]:
+    """Return what holds for a service point when: its own assignments, between them those of its subtype,
+    and between those what holds for all."""
     shared = [
         row
         for row in assignments
         if row["service_point_id"] is None
         and (row["project_id"], row["commodity"]) == (point["project_id"], point["commodity"])
     ]
-    of_subtype = [row for row in shared if row["subtype"] is not None and row["subtype"] == point["subtype"]]
-    return of_subtype or [row for row in shared if row["subtype"] is None]
+    layers = [
+        [row for row in assignments if row["service_point_id"] == point["id"]],
+        [row for row in shared if row["subtype"] is not None and row["subtype"] == point["subtype"]],
+        [row for row in shared if row["subtype"] is None],
+    ]
+    held: list[Assigned] = []
+    for layer in layers:
+        gaps = _gaps(held)
+        held += [
+            (row["tariff_id"], max(row["valid_from"], start), min(row["valid_to"], end))
+            for row in layer
+            for start, end in gaps
+            if max(row["valid_from"], start) < min(row["valid_to"], end)
+        ]
+        held.sort(key=lambda one: one[1])
+    return held
+
+
+def _gaps(held: Sequence[Assigned]) -> list[tuple[datetime, datetime]]:
+    edges = [LONG_AGO, *(edge for _, start, end in held for edge in (start, end)), FOREVER]
+    return [(edges[n], edges[n + 1]) for n in range(0, len(edges), 2)]
 
 
 def _tariff(
-    assignments: Iterable[Row], versions: Mapping[int, Sequence[TariffVersion]]
+    assigned: Iterable[Assigned], versions: Mapping[int, Sequence[TariffVersion]]
 ) -> Iterable[TariffSpan]:
     spans = []
-    for row in assignments:
-        of_tariff = versions.get(row["tariff_id"], ())
+    for tariff_id, start, end in assigned:
+        of_tariff = versions.get(tariff_id, ())
         ends = [version.effective_from for version in of_tariff[1:]] + [FOREVER]
-        for version, end in zip(of_tariff, ends, strict=True):
-            valid_from = max(row["valid_from"], version.effective_from)
-            valid_to = min(row["valid_to"], end)
+        for version, until in zip(of_tariff, ends, strict=True):
+            valid_from, valid_to = max(start, version.effective_from), min(end, until)
             if valid_from < valid_to:
                 spans.append(TariffSpan(version, valid_from, valid_to))
     return sorted(spans, key=lambda span: span.valid_from)

@@ -57,7 +57,6 @@ def price(facts: Facts, period: Period, before: Before | None) -> PricedBill | P
     unrounded = sum((line.unrounded for line in lines if not line.included), ZERO)
     quantity = sum((one.total for one in measured.segments), ZERO)
     rows = [row for one in measured.segments for row in one.rows]
-    last = len(measured.segments) - 1
     return PricedBill(
         meter_id=measured.installation.meter_id,
         device_id=measured.installation.device_id,
@@ -67,7 +66,7 @@ def price(facts: Facts, period: Period, before: Before | None) -> PricedBill | P
         quantity=quantity,
         charge=cents(charge),
         rounding_delta=(charge - unrounded).quantize(_TWELVE),
-        year_quantity=_counted_before(measured, last, before) + measured.segments[last].total,
+        year_quantity=_year_quantity(measured, before),
         estimates_in_a_row=measured.estimates_in_a_row,
         flags=_flags(measured, period, before, lines),
         quantities=tuple(row.quantity for row in rows),
@@ -93,9 +92,17 @@ def _lines(facts: Facts, period: Period, before: Before | None, measured: Measur
 def _counted_before(measured: Measured, index: int, before: Before | None) -> Decimal:
     """Return what was used in the scope of a segment before it began."""
     scope_start = measured.segments[index].segment.scope_start
-    counted = before.year_quantity if before is not None and before.period_to > scope_start else ZERO
+    pieces = before.counted if before is not None else ()
+    counted = sum((quantity for at, quantity in pieces if at >= scope_start), ZERO)
     earlier = (one for one in measured.segments[:index] if one.segment.start >= scope_start)
     return counted + sum((one.total for one in earlier), ZERO)
+
+
+def _year_quantity(measured: Measured, before: Before | None) -> Decimal | None:
+    last = measured.segments[-1]
+    if last.segment.version.frame != "YEAR":
+        return None
+    return _counted_before(measured, len(measured.segments) - 1, before) + last.total
 
 
 def _energy_lines(one: MeasuredSegment) -> Iterator[Line]:

@@ -242,7 +242,7 @@ def _profile(facts: Facts, register: Register, registers: int) -> Profile | None
 def _displayed(
     found: Sequence[MeasuredSegment], installation: Installation, start: datetime, end: datetime
 ) -> tuple[Decimal | None, Decimal | None]:
-    """Return what the `TOTAL` register of a meter shows at both ends, None where it is not what is measured."""
+    """Return what `TOTAL` of a meter shows at both ends, None where it is not what is measured."""
     register = next((one for one in installation.registers if one.kind == "TOTAL"), None)
     rows = [row.quantity for one in found for row in one.rows if row.register is register]
     if register is None:

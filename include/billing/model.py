@@ -248,15 +248,16 @@ class Period:
 
 @dataclass(frozen=True, slots=True)
 class Before:
-    """What a bill needs to know of the one before it.
+    """What a bill needs to know of those before it.
 
-    :ivar year_quantity: see `PricedBill`; adjustments that this bill is the first to carry are in it
+    :ivar counted: what was billed before, piece by piece: where each piece begins, and its quantity.
+        Corrections are pieces, too, at the beginning of the last piece of the bill they correct.
     """
 
     period_to: datetime
     quantity: Decimal
-    year_quantity: Decimal
     estimates_in_a_row: int
+    counted: tuple[tuple[datetime, Decimal], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,7 +309,7 @@ class PricedBill:
     :ivar charge: the sum of the lines that are not `included`
     :ivar rounding_delta: charge minus the sum of the unrounded lines
     :ivar year_quantity: consumption billed since the later of 1 January and, where the tariff resets,
-        the last change of occupants
+        the last change of occupants; None where the tariff does not count by the year
     :ivar estimates_in_a_row: how many bills up to this one end at an estimate
     """
 
@@ -320,7 +321,7 @@ class PricedBill:
     quantity: Decimal
     charge: Decimal
     rounding_delta: Decimal
-    year_quantity: Decimal
+    year_quantity: Decimal | None
     estimates_in_a_row: int
     flags: tuple[str, ...]
     quantities: tuple[Quantity, ...]

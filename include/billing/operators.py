@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
 
 from airflow.sdk import BaseOperator, Connection
 from airflow.sdk.exceptions import (
@@ -194,10 +195,15 @@ def _find_source() -> SourceLogin | None:
         found = Connection.get(SOURCE_CONNECTION)
     except AirflowNotFoundException:
         return None
-    host = found.host or ""
-    url = host if "://" in host else f"{found.schema or 'http'}://{host}"
-    port = f":{found.port}" if found.port else ""
-    return SourceLogin(f"{url}{port}", found.login, found.password, found.extra_dejson.get("token"))
+    return SourceLogin(_base_url(found), found.login, found.password, found.extra_dejson.get("token"))
+
+
+def _base_url(connection: Any) -> str:
+    """The host of an HTTP connection may be a whole URL."""
+    host = connection.host or ""
+    url = urlsplit(host if "://" in host else f"{connection.schema or 'http'}://{host}")
+    place = f"{url.netloc}:{connection.port}" if connection.port else url.netloc
+    return urlunsplit(url._replace(netloc=place))
 
 
 def _plain(moment: datetime) -> datetime:

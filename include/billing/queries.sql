@@ -11,12 +11,12 @@ WITH factor AS (
 found AS MATERIALIZED (
     SELECT sp.id, sp.subtype, sp.premise_id, c.daily_quantity,
            p.period_to AS prev_to, coalesce(p.quantity, 0) AS prev_quantity,
-           coalesce(p.year_quantity, 0) AS prev_year, coalesce(p.estimates_in_a_row, 0) AS prev_estimates,
+           coalesce(p.estimates_in_a_row, 0) AS prev_estimates,
            coalesce(%(only_from)s::timestamptz, p.period_to, i.first_from) AS period_from
     FROM service_point sp
     LEFT JOIN usage_class c ON c.id = sp.usage_class_id
     LEFT JOIN LATERAL (
-        SELECT b.period_to, b.quantity, b.year_quantity, b.estimates_in_a_row FROM bill b
+        SELECT b.period_to, b.quantity, b.estimates_in_a_row FROM bill b
         WHERE b.service_point_id = sp.id AND b.state <> 'void'
           AND b.period_to <= coalesce(%(only_from)s::timestamptz, 'infinity')
         ORDER BY b.period_to DESC LIMIT 1) p ON true
@@ -26,6 +26,7 @@ found AS MATERIALIZED (
     WHERE sp.project_id = %(project_id)s AND sp.commodity = %(commodity)s
       AND sp.id BETWEEN %(low)s AND %(high)s
       AND (%(only_ids)s::bigint[] IS NULL OR sp.id = ANY(%(only_ids)s::bigint[]))
+      AND sp.id <> ALL(%(skip_ids)s::bigint[])
 ),
 placed AS MATERIALIZED (
     SELECT f.id, i.id AS installation_id, i.meter_id, i.valid_from, i.valid_to,
@@ -41,34 +42,91 @@ installed AS MATERIALIZED (
            max(from_at) AS last_from, max(to_at) AS last_to
     FROM placed GROUP BY id
 ),
--- Tariffs: what is in force when, for a service point of its own or for a subtype.
-in_force AS MATERIALIZED (
-    SELECT a.service_point_id AS own_id, coalesce(a.subtype, '') AS subtype, v.*,
-           greatest(a.valid_from, v.effective_from) AS valid_from,
-           least(a.valid_to, v.until) AS valid_to,
-           (SELECT array_agg(kind) FROM tou_price p WHERE p.version_id = v.id) AS tou_kinds,
-           EXISTS (SELECT FROM tier t WHERE t.version_id = v.id AND t.persons_step <> 0) AS counts_persons
-    FROM tariff_assignment a
-    JOIN (SELECT *, lead(effective_from, 1, 'infinity') OVER (PARTITION BY tariff_id ORDER BY effective_from) AS until
-          FROM tariff_version WHERE recorded_at <= %(cutoff)s) v ON v.tariff_id = a.tariff_id
-    WHERE a.project_id = %(project_id)s AND a.commodity = %(commodity)s
-      AND (a.service_point_id IS NULL OR a.service_point_id BETWEEN %(low)s AND %(high)s)
-      AND a.valid_from < %(period_to)s AND v.effective_from < %(period_to)s
-      AND greatest(a.valid_from, v.effective_from) < least(a.valid_to, v.until)
+-- When a meter is there; meters that follow each other at once are one stretch.
+served AS MATERIALIZED (
+    SELECT p.id, p.from_at, p.to_at FROM placed p JOIN installed i USING (id) WHERE i.meters = 1
+    UNION ALL
+    SELECT id, min(from_at), max(to_at)
+    FROM (SELECT *, count(*) FILTER (WHERE begins) OVER (PARTITION BY id ORDER BY from_at) AS island
+          FROM (SELECT p.*, p.from_at IS DISTINCT FROM lag(p.to_at) OVER (PARTITION BY p.id ORDER BY p.from_at) AS begins
+                FROM placed p JOIN installed i USING (id) WHERE i.meters > 1) p) p
+    GROUP BY id, island
 ),
-own AS MATERIALIZED (
-    SELECT DISTINCT service_point_id AS id FROM tariff_assignment
-    WHERE service_point_id BETWEEN %(low)s AND %(high)s
+-- Tariffs: what is in force when, for a service point of its own or for a subtype.
+assigned AS MATERIALIZED (
+    SELECT a.service_point_id AS own_id, a.subtype, a.tariff_id, a.valid_from, a.valid_to
+    FROM tariff_assignment a
+    WHERE a.project_id = %(project_id)s AND a.commodity = %(commodity)s AND a.valid_from < %(period_to)s
+      AND (a.service_point_id IS NULL OR a.service_point_id BETWEEN %(low)s AND %(high)s)
 ),
 subtypes AS MATERIALIZED (
-    SELECT DISTINCT subtype FROM tariff_assignment
-    WHERE project_id = %(project_id)s AND commodity = %(commodity)s AND service_point_id IS NULL
-      AND subtype IS NOT NULL
+    SELECT DISTINCT subtype FROM assigned WHERE own_id IS NULL AND subtype IS NOT NULL
+),
+-- Of a subtype ('' is any other): its own assignments, and between them those for all.
+shared AS MATERIALIZED (
+    SELECT a.subtype, a.tariff_id, a.valid_from, a.valid_to
+    FROM assigned a WHERE a.own_id IS NULL AND a.subtype IS NOT NULL
+    UNION ALL
+    SELECT g.subtype, a.tariff_id, greatest(a.valid_from, g.valid_from), least(a.valid_to, g.valid_to)
+    FROM assigned a
+    JOIN (SELECT '' AS subtype, '-infinity'::timestamptz AS valid_from, 'infinity'::timestamptz AS valid_to
+          UNION ALL
+          SELECT subtype, coalesce(lag(valid_to) OVER s, '-infinity'), valid_from
+          FROM assigned WHERE own_id IS NULL AND subtype IS NOT NULL
+          WINDOW s AS (PARTITION BY subtype ORDER BY valid_from)
+          UNION ALL
+          SELECT subtype, max(valid_to), 'infinity'
+          FROM assigned WHERE own_id IS NULL AND subtype IS NOT NULL GROUP BY subtype) g
+      ON greatest(a.valid_from, g.valid_from) < least(a.valid_to, g.valid_to)
+    WHERE a.own_id IS NULL AND a.subtype IS NULL
+),
+own AS MATERIALIZED (
+    SELECT own_id AS id, max(valid_to) AS last_to FROM assigned WHERE own_id IS NOT NULL GROUP BY own_id
+),
+-- Of a service point with assignments of its own: those, and between them what its subtype has.
+held AS MATERIALIZED (
+    SELECT 0::bigint AS own_id, subtype, tariff_id, valid_from, valid_to FROM shared
+    UNION ALL
+    SELECT own_id, '', tariff_id, valid_from, valid_to FROM assigned WHERE own_id IS NOT NULL
+    UNION ALL
+    SELECT g.own_id, '', s.tariff_id, greatest(s.valid_from, g.valid_from), least(s.valid_to, g.valid_to)
+    FROM (SELECT own_id, coalesce(lag(valid_to) OVER o, '-infinity') AS valid_from, valid_from AS valid_to
+          FROM assigned WHERE own_id IS NOT NULL
+          WINDOW o AS (PARTITION BY own_id ORDER BY valid_from)
+          UNION ALL
+          SELECT id, last_to, 'infinity' FROM own) g
+    JOIN found f ON f.id = g.own_id
+    LEFT JOIN subtypes t ON t.subtype = f.subtype
+    JOIN shared s ON s.subtype = coalesce(t.subtype, '')
+     AND greatest(s.valid_from, g.valid_from) < least(s.valid_to, g.valid_to)
+),
+in_force AS MATERIALIZED (
+    SELECT v.*, f.own_id, f.subtype, f.valid_from, f.valid_to,
+           (SELECT array_agg(kind) FROM tou_price p WHERE p.version_id = v.id) AS tou_kinds,
+           EXISTS (SELECT FROM tier t WHERE t.version_id = v.id AND t.persons_step <> 0) AS counts_persons
+    FROM (
+        -- Spans of one version that touch are one.
+        SELECT own_id, subtype, version_id, min(valid_from) AS valid_from, max(valid_to) AS valid_to
+        FROM (SELECT *, count(*) FILTER (WHERE begins) OVER (PARTITION BY own_id, subtype, version_id ORDER BY valid_from)
+                        AS island
+              FROM (SELECT h.own_id, h.subtype, v.id AS version_id, s.valid_from, s.valid_to,
+                           s.valid_from IS DISTINCT FROM lag(s.valid_to) OVER (
+                               PARTITION BY h.own_id, h.subtype, v.id ORDER BY s.valid_from) AS begins
+                    FROM held h
+                    JOIN (SELECT id, tariff_id, effective_from,
+                                 lead(effective_from, 1, 'infinity') OVER (PARTITION BY tariff_id ORDER BY effective_from)
+                                     AS until
+                          FROM tariff_version WHERE recorded_at <= %(cutoff)s) v ON v.tariff_id = h.tariff_id
+                    CROSS JOIN LATERAL (SELECT greatest(h.valid_from, v.effective_from) AS valid_from,
+                                               least(h.valid_to, v.until) AS valid_to) s
+                    WHERE v.effective_from < %(period_to)s AND s.valid_from < s.valid_to) h) h
+        GROUP BY own_id, subtype, version_id, island) f
+    JOIN tariff_version v ON v.id = f.version_id
 ),
 unit AS MATERIALIZED (
     SELECT f.*, i.meters, i.seconds, i.first_from, i.last_from, i.last_to, factor.months, factor.coverage,
            extract(epoch FROM %(period_to)s - f.period_from) AS length,
-           own.id IS NOT NULL AS has_own,
+           coalesce(own.id, 0) AS own_id,
            CASE WHEN own.id IS NULL AND s.subtype IS NOT NULL THEN f.subtype ELSE '' END AS scope_subtype
     FROM found f
     JOIN installed i USING (id)
@@ -122,20 +180,20 @@ segment AS MATERIALIZED (
                 ELSE round(extract(epoch FROM s.to_at - s.from_at) / u.length, 10) END AS portion,
            row_number() OVER (PARTITION BY u.id ORDER BY s.from_at) - 1 AS seg, s.from_at = max(s.from_at) OVER (PARTITION BY u.id) AS last
     FROM unit u
-    JOIN in_force v ON CASE WHEN u.has_own THEN v.own_id = u.id
-                            ELSE v.own_id IS NULL AND v.subtype = u.scope_subtype END
+    JOIN in_force v ON v.own_id = u.own_id AND v.subtype = u.scope_subtype
      AND v.valid_from < %(period_to)s AND v.valid_to > u.period_from
-    JOIN year y ON y.valid_from < least(%(period_to)s, v.valid_to)
-               AND y.valid_to > greatest(u.period_from, v.valid_from)
+    JOIN served d ON d.id = u.id AND d.from_at < v.valid_to AND d.to_at > v.valid_from
+    JOIN year y ON y.valid_from < least(d.to_at, v.valid_to)
+               AND y.valid_to > greatest(d.from_at, v.valid_from)
     LEFT JOIN home h ON h.service_point_id = u.id
      AND h.resets = (v.on_occupant_change = 'RESET') AND h.counts = v.counts_persons
-     AND h.valid_from < least(%(period_to)s, v.valid_to, y.valid_to)
-     AND h.valid_to > greatest(u.period_from, v.valid_from, y.valid_from)
+     AND h.valid_from < least(d.to_at, v.valid_to, y.valid_to)
+     AND h.valid_to > greatest(d.from_at, v.valid_from, y.valid_from)
     CROSS JOIN LATERAL (
-        SELECT greatest(u.period_from, v.valid_from, y.valid_from, h.valid_from) AS from_at,
-               least(%(period_to)s, v.valid_to, y.valid_to, h.valid_to) AS to_at,
-               greatest(u.period_from, v.valid_from, y.valid_from, h.valid_from) = u.period_from
-               AND least(%(period_to)s, v.valid_to, y.valid_to, h.valid_to) = %(period_to)s AS whole) s
+        SELECT greatest(d.from_at, v.valid_from, y.valid_from, h.valid_from) AS from_at,
+               least(d.to_at, v.valid_to, y.valid_to, h.valid_to) AS to_at,
+               greatest(d.from_at, v.valid_from, y.valid_from, h.valid_from) = u.period_from
+               AND least(d.to_at, v.valid_to, y.valid_to, h.valid_to) = %(period_to)s AS whole) s
     WHERE s.from_at < s.to_at
 ),
 -- Stretches with one meter and one segment, and the registers that count there: those of the version's kinds
@@ -341,13 +399,21 @@ verdict AS MATERIALIZED (
         FROM measured m JOIN installed i USING (id) GROUP BY m.id) m USING (id)
     LEFT JOIN (SELECT id, bool_or(coarse) AS coarse FROM coarse GROUP BY id) c USING (id)
 ),
+counted_corrections AS MATERIALIZED (
+    SELECT a.service_point_id, a.quantity, b.period_to,
+           (SELECT max(i.from_at) FROM bill_quantity i WHERE i.bill_id = b.id) AS at
+    FROM adjustment a
+    CROSS JOIN LATERAL (SELECT * FROM bill WHERE id = a.corrects_bill_id AND state <> 'void' OFFSET 0) b
+    WHERE a.service_point_id BETWEEN %(low)s AND %(high)s AND a.quantity <> 0
+      AND EXISTS (SELECT FROM segment s WHERE s.id = a.service_point_id AND s.frame = 'YEAR')
+),
 pending AS MATERIALIZED (
-    SELECT a.id, a.service_point_id, a.corrects_bill_id, a.kind, a.quantity, a.open_amount, a.first_bill_id,
+    SELECT a.id, a.service_point_id, a.corrects_bill_id, a.kind, a.quantity, a.open_amount,
            b.period_from AS from_at, b.period_to AS to_at
     FROM adjustment a
     CROSS JOIN LATERAL (SELECT * FROM bill WHERE id = a.corrects_bill_id OFFSET 0) b
     WHERE a.service_point_id BETWEEN %(low)s AND %(high)s
-      AND (a.open_amount <> 0 OR a.first_bill_id IS NULL)
+      AND a.open_amount <> 0
       AND a.service_point_id IN (SELECT id FROM verdict WHERE parked IS NULL)
 ),
 used AS MATERIALIZED (
@@ -368,9 +434,16 @@ rated AS MATERIALIZED (
                       LEFT JOIN household h ON h.service_point_id = s.id
                            AND h.valid_from <= greatest(m.at AT TIME ZONE %(zone)s, s.scope_from)
                            AND h.valid_to > greatest(m.at AT TIME ZONE %(zone)s, s.scope_from)) END AS persons_extra,
-           CASE WHEN v.prev_to > s.scope_from THEN v.prev_year ELSE 0 END
-           + coalesce((SELECT sum(p.quantity) FROM pending p
-                       WHERE p.service_point_id = s.id AND p.first_bill_id IS NULL AND p.to_at > s.scope_from), 0)
+           CASE WHEN s.frame = 'YEAR' AND s.scope_from < v.prev_to THEN coalesce(
+               -- What was billed since then, and what of it was corrected: counted anew, kept nowhere.
+               (SELECT sum((SELECT sum(i.quantity) FROM bill_quantity i
+                            WHERE i.bill_id = b.id AND i.from_at >= s.scope_from))
+                FROM bill b
+                WHERE b.service_point_id = s.id AND b.state <> 'void'
+                  AND b.period_to > s.scope_from AND b.period_to <= v.prev_to), 0)
+               + coalesce((SELECT sum(c.quantity) FROM counted_corrections c
+                           WHERE c.service_point_id = s.id AND c.at >= s.scope_from AND c.period_to <= v.prev_to), 0)
+               ELSE 0 END
            + coalesce(e.quantity, 0) AS year_before
     FROM segment s
     JOIN verdict v ON v.id = s.id AND v.parked IS NULL
@@ -441,11 +514,12 @@ usage_line AS MATERIALIZED (
     WHERE k.quantity <> 0
 ),
 minimum_line AS MATERIALIZED (
-    SELECT m.id, m.seg, m.version_id, m.from_at, m.to_at, m.floor - coalesce(l.amount, 0) AS amount
+    SELECT m.id, m.seg, m.version_id, v.period_from AS from_at, %(period_to)s::timestamptz AS to_at, m.floor - coalesce(l.amount, 0) AS amount
     FROM (SELECT id, (array_agg(seg ORDER BY seg DESC))[1] AS seg, (array_agg(version_id ORDER BY seg DESC))[1] AS version_id,
-                 min(from_at) AS from_at, max(to_at) AS to_at, round(sum(minimum_charge * coverage), 2) AS floor
+                 round(sum(minimum_charge * coverage), 2) AS floor
           FROM rated GROUP BY id HAVING sum(minimum_charge) > 0) m
-    LEFT JOIN (SELECT id, sum(round(quantity * rate, 2)) AS amount FROM usage_line GROUP BY id) l USING (id)
+    JOIN verdict v ON v.id = m.id
+    LEFT JOIN (SELECT id, sum(round(quantity * rate, 2)) AS amount FROM usage_line GROUP BY id) l ON l.id = m.id
     WHERE m.floor > coalesce(l.amount, 0)
 ),
 plain_line AS NOT MATERIALIZED (
@@ -508,7 +582,7 @@ total AS (
 ),
 consumed AS (
     SELECT id, sum(quantity) AS quantity, max(seg) AS last_seg, count(*) AS segments,
-           max(year_before + quantity) FILTER (WHERE last) AS year_quantity,
+           max(year_before + quantity) FILTER (WHERE last AND frame = 'YEAR') AS year_quantity,
            bit_xor(hashtextextended(concat_ws(':', seg, version_id, persons, scope_from), 0)) AS versions
     FROM rated GROUP BY id
 ),
@@ -592,7 +666,7 @@ used_adjustment AS (
     UPDATE adjustment a
     SET open_amount = a.open_amount - c.amount, first_bill_id = coalesce(a.first_bill_id, b.bill_id)
     FROM correction c JOIN made b ON b.id = c.service_point_id
-    WHERE a.id = c.id
+    WHERE a.id = c.id AND c.amount <> 0
 ),
 new_exception AS (
     INSERT INTO billing_exception (project_id, service_point_id, meter_id, run_id, kind, detail, parked, created_at)
@@ -617,10 +691,15 @@ SELECT (SELECT count(*) FROM made) AS billed,
        (SELECT array_agg(DISTINCT f.period_from) FROM found f JOIN installed i USING (id)
          WHERE f.period_from <> ALL (%(starts)s::timestamptz[])) AS unknown_starts
 
+-- name: allow_long
+-- Waiting for others and pricing a chunk may take longer than a request.
+SELECT set_config('statement_timeout', %(timeout)s, true)
+
 -- name: plan_for_chunks
 -- Nested loops over common table expressions would be quadratic; what must be looked up one by one is lateral.
-SELECT set_config('enable_nestloop', 'off', true), set_config('jit', 'off', true), set_config('work_mem', '64MB', true),
-       set_config('statement_timeout', %(timeout)s, true)
+-- All else in the transaction is planned as usual.
+SELECT set_config('enable_nestloop', %(nestloop)s, true), set_config('jit', 'off', true),
+       set_config('work_mem', '64MB', true)
 
 -- name: find_rules
 -- How a project is billed; no row: by the defaults.
@@ -637,14 +716,14 @@ JOIN schedule s ON s.id = d.schedule_id
 WHERE d.id = %(definition_id)s
 
 -- name: open_run
--- The run of a task at an instant. One that did not come to its end keeps its cutoff; one that left service points
+-- The run of a task at an instant. One that was killed or failed keeps its cutoff; one that left service points
 -- parked takes a new one for them; one that succeeded stays as it is.
 INSERT INTO billing_run (definition_id, project_id, commodity, due_at, period_to, cutoff, origin, state, airflow_run,
                          started_at)
 VALUES (%(definition_id)s, %(project_id)s, %(commodity)s, %(due_at)s, %(period_to)s, clock_timestamp(), %(origin)s,
         'running', %(airflow_run)s, %(now)s)
 ON CONFLICT ON CONSTRAINT billing_run_once DO UPDATE
-SET cutoff = CASE WHEN billing_run.state = 'running' THEN billing_run.cutoff ELSE clock_timestamp() END,
+SET cutoff = CASE WHEN billing_run.state IN ('running', 'failed') THEN billing_run.cutoff ELSE clock_timestamp() END,
     state = 'running', airflow_run = excluded.airflow_run, parked = 0, reason = NULL, finished_at = NULL
 WHERE billing_run.state <> 'succeeded'
 RETURNING id, period_to, cutoff, billed, adjusted, parked, total, state, xmax <> 0 AS repeated
@@ -688,20 +767,21 @@ SELECT pg_advisory_xact_lock(hashtextextended(concat_ws('|', 'bills', %(project_
 FROM (SELECT generate_series(%(low)s::bigint / %(size)s, %(high)s::bigint / %(size)s) AS bucket ORDER BY 1) b
 
 -- name: finalize_drafts
--- Drafts whose days of grace are over become final.
+-- Drafts of a range whose days of grace are over become final.
 WITH made AS (
     UPDATE bill SET state = 'final'
     WHERE state = 'draft' AND project_id = %(project_id)s AND commodity = %(commodity)s AND created_at <= %(before)s
+      AND service_point_id BETWEEN %(low)s AND %(high)s
     RETURNING id
 )
 INSERT INTO bill_tally (project_id, commodity, slot, bills)
-SELECT %(project_id)s, %(commodity)s, 0, count(*) FROM made HAVING count(*) > 0
+SELECT %(project_id)s, %(commodity)s, %(slot)s, count(*) FROM made HAVING count(*) > 0
 ON CONFLICT (project_id, commodity, slot) DO UPDATE SET bills = bill_tally.bills + excluded.bills
 
 -- name: park_points
 -- Service points that could not be billed for a reason that the statement did not foresee.
 INSERT INTO billing_exception (project_id, service_point_id, run_id, kind, detail, parked, created_at)
-SELECT %(project_id)s, id, %(run_id)s, 'failed', %(detail)s, true, %(now)s FROM unnest(%(ids)s::bigint[]) AS id
+SELECT %(project_id)s, id, %(run_id)s, %(kind)s, %(detail)s, true, %(now)s FROM unnest(%(ids)s::bigint[]) AS id
 ON CONFLICT (service_point_id, kind, coalesce(reading_id, 0)) WHERE state = 'open' DO NOTHING
 
 -- name: close_exceptions
@@ -725,7 +805,7 @@ FROM (
     SELECT r.service_point_id AS id, r.since
     FROM rerate_request r
     JOIN service_point p ON p.id = r.service_point_id
-    WHERE r.service_point_id BETWEEN %(low)s AND %(high)s
+    WHERE r.service_point_id BETWEEN %(low)s AND %(high)s AND r.requested_at <= %(cutoff)s
       AND p.project_id = %(project_id)s AND p.commodity = %(commodity)s
     UNION ALL
     SELECT p.id, e.since
@@ -743,25 +823,28 @@ FROM (
 GROUP BY id ORDER BY id
 
 -- name: load_chain
--- The bills of service points that end after their `since`, and the one before each first, the oldest first; with
--- what their own lines add up to, and what adjustments have corrected so far.
-SELECT b.id, b.service_point_id, b.period_from, b.period_to, b.months, b.coverage, b.quantity, b.year_quantity,
-       b.estimates_in_a_row, b.flags, b.period_to <= s.since AS earlier,
+-- The bills of service points that end after their `since`, and those of the year before them first, the oldest
+-- first; with what their own lines add up to, what adjustments have corrected so far, and the pieces of time in
+-- which they count. `found` are differences that were found, `granted` quantities that a person decided on.
+SELECT b.id, b.service_point_id, b.period_from, b.period_to, b.months, b.coverage, b.quantity,
+       b.estimates_in_a_row, b.flags, b.cutoff, b.period_to <= s.since AS earlier,
        b.charge - coalesce((SELECT sum(l.amount) FROM bill_line l
                             WHERE l.bill_id = b.id AND l.adjustment_id IS NOT NULL), 0) AS own_charge,
        coalesce((SELECT sum(a.quantity) FROM adjustment a
-                 WHERE a.corrects_bill_id = b.id AND NOT a.manual), 0) AS adjusted_quantity,
+                 WHERE a.corrects_bill_id = b.id AND NOT a.manual), 0) AS found_quantity,
        coalesce((SELECT sum(a.amount) FROM adjustment a
-                 WHERE a.corrects_bill_id = b.id AND NOT a.manual), 0) AS adjusted_amount,
-       coalesce((SELECT sum(a.quantity) FROM adjustment a JOIN bill c ON c.id = a.corrects_bill_id
-                 WHERE a.first_bill_id = b.id AND c.period_to <= s.since), 0) AS carried_quantity
+                 WHERE a.corrects_bill_id = b.id AND NOT a.manual), 0) AS found_amount,
+       coalesce((SELECT sum(a.quantity) FROM adjustment a
+                 WHERE a.corrects_bill_id = b.id AND a.manual), 0) AS granted_quantity,
+       (SELECT jsonb_agg(jsonb_build_array(extract(epoch FROM q.from_at)::text, q.quantity::text) ORDER BY q.ordinal)
+        FROM bill_quantity q WHERE q.bill_id = b.id) AS pieces
 FROM unnest(%(ids)s::bigint[], %(sinces)s::timestamptz[]) AS s (id, since)
 CROSS JOIN LATERAL (
     SELECT * FROM bill b
     WHERE b.service_point_id = s.id AND b.state <> 'void'
-      AND b.period_to >= coalesce((SELECT max(p.period_to) FROM bill p
-                                   WHERE p.service_point_id = s.id AND p.state <> 'void' AND p.period_to <= s.since),
-                                  '-infinity')
+      AND b.period_to >= least(s.since - interval '400 days', (
+            SELECT max(p.period_to) FROM bill p
+            WHERE p.service_point_id = s.id AND p.state <> 'void' AND p.period_to <= s.since))
     OFFSET 0) b
 ORDER BY b.service_point_id, b.period_to
 
@@ -775,8 +858,8 @@ FROM jsonb_to_recordset(%(rows)s::jsonb)
      AS a (service_point_id bigint, bill_id bigint, kind text, quantity numeric, amount numeric, reason text, detail jsonb)
 
 -- name: drop_requests
--- These were looked at again.
-DELETE FROM rerate_request WHERE service_point_id = ANY(%(ids)s)
+-- These were looked at again; what was asked for after the cutoff waits for the next run.
+DELETE FROM rerate_request WHERE service_point_id = ANY(%(ids)s) AND requested_at <= %(cutoff)s
 
 -- name: facts_of_points
 -- Service points with the project that bills them.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import orjson
@@ -16,6 +17,7 @@ from include.billing.stored import (
     ChunkResult,
     NewAdjustment,
     Ordered,
+    Pieces,
     RunRow,
     StoredBill,
 )
@@ -26,7 +28,7 @@ from include.settings import get_settings
 queries = load_queries(__file__)
 
 #: Service points of one statement, by ranges of ids.
-CHUNK = 8192
+CHUNK = 4096
 
 CHUNK_TIMEOUT = "15min"
 
@@ -39,9 +41,13 @@ class BillingRepository:
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
 
-    async def plan_for_chunks(self) -> None:
-        """Have the rest of this transaction planned for statements over many service points."""
-        await self._rows(queries.plan_for_chunks, timeout=CHUNK_TIMEOUT)
+    async def allow_long(self) -> None:
+        """Let the statements of this transaction take as long as chunks do."""
+        await self._rows(queries.allow_long, timeout=CHUNK_TIMEOUT)
+
+    async def plan_for_chunks(self, *, wide: bool = True) -> None:
+        """Have what follows in this transaction planned for `price_chunk`, or as usual again."""
+        await self._rows(queries.plan_for_chunks, nestloop="off" if wide else "on")
 
     async def load_rules(self, project_id: str) -> ProjectRules:
         rows = await self._rows(queries.find_rules, project_id=project_id)
@@ -121,6 +127,7 @@ class BillingRepository:
                 "commodity": chunk.commodity,
                 "low": chunk.low,
                 "high": chunk.high,
+                "skip_ids": list(chunk.skip_ids),
                 "only_ids": None if chunk.only_ids is None else list(chunk.only_ids),
                 "only_from": chunk.only_from,
                 "period_to": chunk.period_to,
@@ -152,12 +159,17 @@ class BillingRepository:
         )
         return [row["id"] for row in rows]
 
-    async def park_points(
-        self, project_id: str, run_id: int | None, ids: Sequence[int], detail: str, now: datetime
-    ) -> None:
+    async def park_points(self, chunk: Chunk, ids: Sequence[int], kind: str, detail: str) -> None:
         await self.connection.execute(
             queries.park_points,
-            {"project_id": project_id, "run_id": run_id, "ids": list(ids), "detail": detail, "now": now},
+            {
+                "project_id": chunk.project_id,
+                "run_id": chunk.run_id,
+                "ids": list(ids),
+                "kind": kind,
+                "detail": detail,
+                "now": chunk.now,
+            },
         )
 
     async def close_exceptions(self, chunk: Chunk) -> None:
@@ -166,9 +178,17 @@ class BillingRepository:
             {"low": chunk.low, "high": chunk.high, "period_to": chunk.period_to, "now": chunk.now},
         )
 
-    async def finalize_drafts(self, project_id: str, commodity: Commodity, before: datetime) -> None:
+    async def finalize_drafts(self, chunk: Chunk, before: datetime) -> None:
         await self.connection.execute(
-            queries.finalize_drafts, {"project_id": project_id, "commodity": commodity, "before": before}
+            queries.finalize_drafts,
+            {
+                "project_id": chunk.project_id,
+                "commodity": chunk.commodity,
+                "low": chunk.low,
+                "high": chunk.high,
+                "slot": chunk.slot,
+                "before": before,
+            },
         )
 
     # --- corrections
@@ -181,6 +201,7 @@ class BillingRepository:
             commodity=chunk.commodity,
             low=chunk.low,
             high=chunk.high,
+            cutoff=chunk.cutoff,
         )
         return {row["id"]: row["since"] for row in rows}
 
@@ -189,7 +210,7 @@ class BillingRepository:
         rows = await self._rows(queries.load_chain, ids=list(since), sinces=list(since.values()))
         chains: dict[int, list[StoredBill]] = {service_point_id: [] for service_point_id in since}
         for row in rows:
-            chains[row["service_point_id"]].append(StoredBill(**row))
+            chains[row["service_point_id"]].append(StoredBill(**{**row, "pieces": _pieces(row["pieces"])}))
         return chains
 
     async def insert_adjustments(
@@ -201,8 +222,9 @@ class BillingRepository:
             {"project_id": project_id, "rows": rows, "cutoff": cutoff, "now": now},
         )
 
-    async def drop_requests(self, ids: Iterable[int]) -> None:
-        await self.connection.execute(queries.drop_requests, {"ids": list(ids)})
+    async def drop_requests(self, ids: Iterable[int], cutoff: datetime) -> None:
+        """Forget what was asked for up to a cutoff."""
+        await self.connection.execute(queries.drop_requests, {"ids": list(ids), "cutoff": cutoff})
 
     async def load_facts(self, service_point_ids: Sequence[int], cutoff: datetime) -> dict[int, Facts]:
         """Return all that the bills of these service points depend on, as it was known at a cutoff."""
@@ -217,3 +239,10 @@ class BillingRepository:
     async def _rows(self, statement: str, **parameters: Any) -> list[Row]:
         cursor = await self.connection.execute(statement, parameters)
         return list(await cursor.fetchall())
+
+
+def _pieces(rows: Sequence[Sequence[str]] | None) -> Pieces:
+    return tuple(
+        (datetime.fromtimestamp(0, UTC) + timedelta(seconds=float(at)), Decimal(quantity))
+        for at, quantity in rows or ()
+    )

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from include.billing.formula import price
-from include.billing.model import Before, Facts, Period, PricedBill
-from include.billing.stored import NewAdjustment, StoredBill
+from include.billing.model import Before, Facts, Parked, Period, PricedBill
+from include.billing.stored import NewAdjustment, Pieces, StoredBill
 
 
 @dataclass(frozen=True)
@@ -65,44 +65,57 @@ class Difference:
         )
 
 
-def rerate(facts: Facts, chain: Sequence[StoredBill]) -> list[Difference]:
-    """Return how each bill of a chain differs from what it would be now, the oldest first.
+@dataclass(frozen=True)
+class Rerated:
+    """What became of a chain that was looked at again.
 
-    Each is priced after the one before it as that would be now, so that a year's tiers shift with it. A bill
-    that cannot be priced now is left as it is.
+    :ivar differences: one for each bill, the oldest first
+    :ivar stuck: the bill that cannot be priced any more, and why; those after it were not looked at
+    """
+
+    differences: Sequence[Difference] = ()
+    stuck: tuple[StoredBill, Parked] | None = None
+
+    @property
+    def changes(self) -> list[Difference]:
+        return [one for one in self.differences if not one.is_nothing]
+
+
+def rerate(facts: Facts, chain: Sequence[StoredBill]) -> Rerated:
+    """Return how each bill of a chain differs from what it would be now.
+
+    Each is priced after those before it as they would be now, so that a year's tiers shift with them.
 
     :param chain: the bills of one service point without a gap, the oldest first; `earlier` ones only tell
-        the first of the others what came before
+        the others what came before
     """
-    before: Before | None = None
+    last: Before | None = None
+    counted: Pieces = ()
     found: list[Difference] = []
     for bill in chain:
         if bill.earlier:
-            before = bill.as_before
+            counted += bill.counted_now
+            last = Before(bill.period_to, bill.quantity, bill.estimates_in_a_row)
             continue
-        known = before and replace(before, year_quantity=before.year_quantity + bill.carried_quantity)
-        priced = price(facts, _period(bill), known)
+        priced = price(facts, _period(bill), last and replace(last, counted=counted))
         if not isinstance(priced, PricedBill):
-            before = bill.as_before
-            continue
+            nothing = Parked("no_meter", "no meter is there any more in its period")
+            return Rerated(found, (bill, priced or nothing))
         found.append(_difference(bill, priced))
-        before = Before(bill.period_to, priced.quantity, priced.year_quantity, priced.estimates_in_a_row)
-    return found
+        pieces = tuple((one.from_at, one.quantity) for one in priced.quantities)
+        counted += bill.counted(pieces, bill.granted_quantity)
+        last = Before(bill.period_to, priced.quantity, priced.estimates_in_a_row)
+    return Rerated(found)
 
 
 def _difference(bill: StoredBill, priced: PricedBill) -> Difference:
     return Difference(
         bill,
         priced,
-        priced.quantity - bill.quantity - bill.adjusted_quantity,
-        priced.charge - bill.own_charge - bill.adjusted_amount,
+        priced.quantity - bill.quantity - bill.found_quantity,
+        priced.charge - bill.own_charge - bill.found_amount,
     )
 
 
 def _period(bill: StoredBill) -> Period:
     return Period(bill.period_from, bill.period_to, bill.months, bill.coverage)
-
-
-def changed(differences: Sequence[Difference]) -> list[Difference]:
-    """Return those that are something."""
-    return [one for one in differences if not one.is_nothing]

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from itertools import islice, takewhile
 from typing import Literal
 
 import psycopg
@@ -19,8 +20,8 @@ import psycopg
 from include.billing.model import Commodity, ProjectRules
 from include.billing.periods import coverage, months_between, period_end
 from include.billing.repository import CHUNK, BillingRepository
-from include.billing.rerating import changed, rerate
-from include.billing.stored import Bucket, Chunk, ChunkResult, Factor, Ordered, RunRow
+from include.billing.rerating import rerate
+from include.billing.stored import Bucket, Chunk, ChunkResult, Factor, Ordered, RunRow, StoredBill
 from include.cron import CronSchedule
 from include.errors import NotFoundError
 from include.kit.clock import Clock, system_clock
@@ -32,6 +33,9 @@ log = logging.getLogger(__name__)
 
 #: Beginnings of periods that are worked out before anybody asks: those of the last instants.
 EXPECTED_STARTS = 3
+
+#: Service points whose readings are in memory at a time.
+CORRECTED_TOGETHER = 200
 
 Say = Callable[[str], None]
 
@@ -174,8 +178,6 @@ class BillingRuns:
             airflow_run=order.airflow_run,
             now=self.clock(),
         )
-        grace = timedelta(days=rules.grace_days)
-        await repository.finalize_drafts(task.project_id, task.commodity, self.clock() - grace)
         return task, rules, run
 
     async def _bill_all(
@@ -241,10 +243,11 @@ class BillingRuns:
     ) -> tuple[int, ChunkResult]:
         """Correct and bill a chunk, alone with its service points until the transaction ends."""
         repository = BillingRepository(connection)
+        await repository.allow_long()
         await repository.lock_points(chunk.project_id, chunk.commodity, chunk.low, chunk.high)
-        await repository.plan_for_chunks()
-        adjusted = await correct(repository, chunk)
-        result = await price_or_park(connection, chunk, calendar)
+        grace = timedelta(days=chunk.rules.grace_days)
+        await repository.finalize_drafts(chunk, chunk.now - grace)
+        adjusted, result = await settle_or_park(connection, chunk, calendar)
         await repository.close_exceptions(chunk)
         return adjusted, result
 
@@ -259,30 +262,28 @@ class BillingRuns:
 
 
 class Calendar:
-    """How long the periods of a run are, by their beginnings, worked out as they are met."""
+    """How long the periods of a run are, by their beginnings."""
 
     def __init__(self, cron: CronSchedule, rules: ProjectRules, period_to: datetime) -> None:
         self.cron = cron
         self.rules = rules
         self.period_to = period_to
-        self._factors: dict[datetime, Factor] = {}
-        self.learn(self._last_starts())
+        #: Of the beginnings that most service points have.
+        self.factors = self.work_out(self._last_starts())
 
-    @property
-    def factors(self) -> list[Factor]:
-        return list(self._factors.values())
-
-    def learn(self, starts: Sequence[datetime]) -> None:
-        """Work out how long the periods are that begin here."""
+    def work_out(self, starts: Iterable[datetime]) -> list[Factor]:
+        """Return how long the periods are that begin here."""
         zone = self.rules.zone
         midnights = zone if self.rules.cut == "midnight" else None
-        for start in starts:
-            if start < self.period_to and start not in self._factors:
-                self._factors[start] = Factor(
-                    start,
-                    months_between(start, self.period_to, zone),
-                    coverage(start, self.period_to, self.cron, midnights),
-                )
+        return [
+            Factor(
+                start,
+                months_between(start, self.period_to, zone),
+                coverage(start, self.period_to, self.cron, midnights),
+            )
+            for start in starts
+            if start < self.period_to
+        ]
 
     def _last_starts(self) -> list[datetime]:
         starts: list[datetime] = []
@@ -296,28 +297,56 @@ class Calendar:
         return starts
 
 
-async def correct(repository: BillingRepository, chunk: Chunk) -> int:
-    """Look again at the bills that may be wrong, and note what they must be corrected by."""
+async def correct(repository: BillingRepository, chunk: Chunk) -> tuple[int, list[int]]:
+    """Look again at the bills that may be wrong, and note what they must be corrected by.
+
+    Returns how many corrections there are, and the service points that cannot be billed before somebody has
+    looked: a bill of theirs cannot be priced any more, so nobody knows what the next one begins with.
+    """
     since = await repository.list_doubtful(chunk)
     if chunk.only_ids is not None:
-        since = {one: moment for one, moment in since.items() if one in set(chunk.only_ids)}
-    if not since:
-        return 0
+        wanted = set(chunk.only_ids)
+        since = {one: moment for one, moment in since.items() if one in wanted}
+    corrections, stuck = 0, []
+    for ids in batched(since, CORRECTED_TOGETHER):
+        found, parked = await _correct_some(repository, chunk, {one: since[one] for one in ids})
+        corrections += found
+        stuck += parked
+    return corrections, stuck
+
+
+async def _correct_some(
+    repository: BillingRepository, chunk: Chunk, since: Mapping[int, datetime]
+) -> tuple[int, list[int]]:
     facts = await repository.load_facts(list(since), chunk.cutoff)
     chains = await repository.load_chain(since)
-    differences = [
-        difference
-        for service_point_id, chain in chains.items()
-        for difference in changed(rerate(facts[service_point_id], chain))
-    ]
-    await repository.insert_adjustments(
-        chunk.project_id,
-        [difference.adjustment() for difference in differences],
-        cutoff=chunk.cutoff,
-        now=chunk.now,
+    known = {one: _known(chain, chunk.cutoff) for one, chain in chains.items()}
+    # Thousands of bills: other tasks of this process get their turn meanwhile.
+    rerated = await asyncio.to_thread(
+        lambda: {one: rerate(facts[one], chain) for one, chain in known.items()}
     )
-    await repository.drop_requests(since)
-    return len(differences)
+    changes = [change for one in rerated.values() if one.stuck is None for change in one.changes]
+    await repository.insert_adjustments(
+        chunk.project_id, [change.adjustment() for change in changes], cutoff=chunk.cutoff, now=chunk.now
+    )
+    stuck = []
+    for service_point_id, one in rerated.items():
+        if one.stuck is not None:
+            bill, why = one.stuck
+            detail = f"bill {bill.id} cannot be priced again, so that corrections are held up: {why.detail}"
+            await repository.park_points(chunk, [service_point_id], why.kind, detail)
+            stuck.append(service_point_id)
+    settled = [one for one in since if one not in stuck and len(known[one]) == len(chains[one])]
+    await repository.drop_requests(settled, chunk.cutoff)
+    return len(changes), stuck
+
+
+def _known(chain: Sequence[StoredBill], cutoff: datetime) -> list[StoredBill]:
+    """Return the bills that were made with no more knowledge than there is at a cutoff.
+
+    Who takes up an old run again knows less than those who billed meanwhile.
+    """
+    return list(takewhile(lambda bill: bill.earlier or bill.cutoff <= cutoff, chain))
 
 
 async def price(repository: BillingRepository, chunk: Chunk, calendar: Calendar) -> ChunkResult:
@@ -325,16 +354,22 @@ async def price(repository: BillingRepository, chunk: Chunk, calendar: Calendar)
     result = await repository.price_chunk(chunk)
     if not result.unknown_starts:
         return result
-    calendar.learn(result.unknown_starts)
-    return result + await repository.price_chunk(replace(chunk, factors=calendar.factors))
+    learnt = await asyncio.to_thread(calendar.work_out, result.unknown_starts)
+    again = await repository.price_chunk(replace(chunk, factors=[*chunk.factors, *learnt]))
+    # Whoever was parked is parked again, and was billed only once.
+    return ChunkResult(result.billed + again.billed, result.total + again.total, again.parked)
 
 
-async def price_or_park(connection: Connection, chunk: Chunk, calendar: Calendar) -> ChunkResult:
-    """Bill a chunk; whose data make the statement fail is parked, and the others are billed."""
+async def settle_or_park(connection: Connection, chunk: Chunk, calendar: Calendar) -> tuple[int, ChunkResult]:
+    """Correct and bill a chunk; whose data make a statement fail is parked, and the others are billed."""
     repository = BillingRepository(connection)
     try:
         async with connection.transaction():
-            return await price(repository, chunk, calendar)
+            adjusted, stuck = await correct(repository, chunk)
+            await repository.plan_for_chunks()
+            result = await price(repository, replace(chunk, skip_ids=stuck), calendar)
+            await repository.plan_for_chunks(wide=False)
+            return adjusted, result + ChunkResult(parked=len(stuck))
     except (psycopg.DataError, psycopg.IntegrityError) as error:
         ids = chunk.only_ids
         if ids is None:
@@ -342,11 +377,13 @@ async def price_or_park(connection: Connection, chunk: Chunk, calendar: Calendar
         if len(ids) == 1:
             detail = str(error).split("\n", 1)[0]
             log.warning("service point %s cannot be billed: %s", ids[0], detail)
-            await repository.park_points(chunk.project_id, chunk.run_id, ids, detail, chunk.now)
-            return ChunkResult(parked=1)
+            await repository.park_points(chunk, ids, "failed", detail)
+            return 0, ChunkResult(parked=1)
     middle = len(ids) // 2
-    first = await price_or_park(connection, replace(chunk, only_ids=ids[:middle]), calendar)
-    return first + await price_or_park(connection, replace(chunk, only_ids=ids[middle:]), calendar)
+    parts = [replace(chunk, only_ids=part) for part in (ids[:middle], ids[middle:])]
+    first_adjusted, first = await settle_or_park(connection, parts[0], calendar)
+    second_adjusted, second = await settle_or_park(connection, parts[1], calendar)
+    return first_adjusted + second_adjusted, first + second
 
 
 def merge(buckets: Sequence[Bucket]) -> list[Bucket]:
@@ -364,6 +401,13 @@ def _report(run: RunRow, *, repeated: bool) -> RunReport:
     return RunReport(
         run.id, run.state, run.billed, run.adjusted, run.parked, run.total, run.period_to, repeated
     )
+
+
+def batched(ids: Iterable[int], size: int) -> Iterator[list[int]]:
+    """Yield lists of up to `size` ids."""
+    rest = iter(ids)
+    while part := list(islice(rest, size)):
+        yield part
 
 
 _LONG_AGO = datetime.fromisoformat("1970-01-01T00:00:00+00:00")

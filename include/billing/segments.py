@@ -14,7 +14,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from include.billing.households import household_at
-from include.billing.model import Facts, Household, Period, TariffSpan, TariffVersion
+from include.billing.model import Facts, Household, Installation, Period, TariffSpan, TariffVersion
 from include.billing.periods import part, year_start
 
 # A local year is that of UTC as long as a moment keeps this far from its ends.
@@ -42,17 +42,33 @@ class Segment:
 
 
 def segments(facts: Facts, period: Period) -> tuple[Segment, ...]:
-    """Return the segments of a period, the earliest first; where there is no tariff there is none."""
+    """Return the segments of a period, the earliest first; none where there is no meter or no tariff."""
     zone = facts.rules.zone
     stretches = [
         (span.version, start, end)
-        for span in tariff_in(facts.tariff, period.start, period.end)
+        for served_from, served_to in served(facts.installations, period.start, period.end)
+        for span in tariff_in(facts.tariff, served_from, served_to)
         for start, end in pairwise(_edges(span, facts.households, zone))
     ]
     return tuple(
         _segment(index, version, start, end, facts.households, period, zone)
         for index, (version, start, end) in enumerate(stretches)
     )
+
+
+def served(
+    installations: Iterable[Installation], start: datetime, end: datetime
+) -> list[tuple[datetime, datetime]]:
+    """Return the stretches of `[start, end)` with a meter; meters that follow each other at once are one."""
+    found: list[tuple[datetime, datetime]] = []
+    for one in sorted(installations, key=lambda one: one.valid_from):
+        valid_from, valid_to = max(one.valid_from, start), min(one.valid_to, end)
+        if valid_from >= valid_to:
+            continue
+        if found and found[-1][1] == valid_from:
+            valid_from = found.pop()[0]
+        found.append((valid_from, valid_to))
+    return found
 
 
 def tariff_in(tariff: Iterable[TariffSpan], start: datetime, end: datetime) -> list[TariffSpan]:

@@ -8,7 +8,10 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Literal
 
-from include.billing.model import Before, Commodity, ProjectRules
+from include.billing.model import Commodity, ProjectRules
+
+#: Where stretches of billed time begin, and what was used in them.
+Pieces = tuple[tuple[datetime, Decimal], ...]
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class Chunk:
 
     :ivar low: with `high`, the range of service point ids
     :ivar factors: of the beginnings that are expected; service points that begin elsewhere are left alone
-    :ivar only_ids: of the range only these
+    :ivar only_ids: of the range only these; `skip_ids`: all but these
     :ivar only_from: bill from here instead of the end of the last bill, for a bill that takes another's place
     :ivar slot: of the tally; chunks that run side by side have different ones
     """
@@ -43,6 +46,7 @@ class Chunk:
     run_id: int | None = None
     state: Literal["draft", "final"] = "final"
     only_ids: Sequence[int] | None = None
+    skip_ids: Sequence[int] = ()
     only_from: datetime | None = None
     original_bill_id: int | None = None
     slot: int = 0
@@ -61,12 +65,7 @@ class ChunkResult:
     unknown_starts: Sequence[datetime] = ()
 
     def __add__(self, other: ChunkResult) -> ChunkResult:
-        return ChunkResult(
-            self.billed + other.billed,
-            self.total + other.total,
-            self.parked + other.parked,
-            other.unknown_starts,
-        )
+        return ChunkResult(self.billed + other.billed, self.total + other.total, self.parked + other.parked)
 
 
 @dataclass(frozen=True)
@@ -74,9 +73,10 @@ class StoredBill:
     """A bill as it was made.
 
     :ivar own_charge: its charge without corrections of earlier bills
-    :ivar adjusted_quantity: what adjustments have corrected it by so far; `adjusted_amount` likewise
-    :ivar carried_quantity: of adjustments that it was the first to carry, of bills that are not looked at
-    :ivar earlier: it is not looked at; the one after it needs to know it
+    :ivar found_quantity: of the differences that were found in it so far; `found_amount` likewise
+    :ivar granted_quantity: what a person decided to add to its quantity
+    :ivar pieces: where each of its quantities begins, and how much it is
+    :ivar earlier: it is not looked at; those after it need to know it
     """
 
     id: int
@@ -86,18 +86,26 @@ class StoredBill:
     months: Decimal
     coverage: Decimal
     quantity: Decimal
-    year_quantity: Decimal
     estimates_in_a_row: int
     flags: Sequence[str]
+    cutoff: datetime
     own_charge: Decimal
-    adjusted_quantity: Decimal = Decimal(0)
-    adjusted_amount: Decimal = Decimal(0)
-    carried_quantity: Decimal = Decimal(0)
+    pieces: Pieces
+    found_quantity: Decimal = Decimal(0)
+    found_amount: Decimal = Decimal(0)
+    granted_quantity: Decimal = Decimal(0)
     earlier: bool = False
 
+    def counted(self, pieces: Pieces, corrected: Decimal) -> Pieces:
+        """Return pieces and what they are corrected by, which counts where the last of them begins."""
+        if not corrected:
+            return pieces
+        return (*pieces, (pieces[-1][0] if pieces else self.period_from, corrected))
+
     @property
-    def as_before(self) -> Before:
-        return Before(self.period_to, self.quantity, self.year_quantity, self.estimates_in_a_row)
+    def counted_now(self) -> Pieces:
+        """What it counts as it stands."""
+        return self.counted(self.pieces, self.found_quantity + self.granted_quantity)
 
 
 @dataclass(frozen=True)

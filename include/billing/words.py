@@ -104,7 +104,7 @@ class BillLike(Protocol):
     @property
     def rounding_delta(self) -> Decimal: ...
     @property
-    def year_quantity(self) -> Decimal: ...
+    def year_quantity(self) -> Decimal | None: ...
     @property
     def flags(self) -> Sequence[str]: ...
     @property
@@ -172,7 +172,7 @@ def _times(row: QuantityLike, used: Decimal) -> str:
 
 def _count_of_year(bill: BillLike, versions: Mapping[int, TariffVersion]) -> Iterator[str]:
     tariffs = [_version(line, versions) for line in bill.lines if line.kind == "TIER"]
-    if not any(version is not None and version.frame == "YEAR" for version in tariffs):
+    if bill.year_quantity is None or not any(version and version.frame == "YEAR" for version in tariffs):
         return
     before = bill.year_quantity - bill.quantity
     counted = f"{plain(bill.year_quantity)} {bill.unit}"

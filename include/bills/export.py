@@ -83,6 +83,7 @@ async def export_bills(
 
     :param bom: begin with a byte order mark, so that spreadsheets read it as UTF-8
     :raises NotFoundError: the project is not the caller's
+    :raises InvalidInputError: see `include.bills.lists.narrow`
     :raises DatabaseUnavailableError: the database is away
     """
     require_visible(project_id, projects)

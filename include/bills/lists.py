@@ -15,7 +15,7 @@ from include.bills.records import (
     RunRecord,
     RunState,
 )
-from include.errors import NotFoundError
+from include.errors import InvalidInputError, NotFoundError
 from include.kit.db import Connection
 
 _MICROSECOND = timedelta(microseconds=1)
@@ -38,7 +38,10 @@ class BillLists:
     async def bills(
         self, wanted: RecordFilter, *, before: tuple[datetime, int] | None, limit: int
     ) -> list[BillRecord]:
-        """Return bills that meet conditions, from the one that ends and is numbered `before` on."""
+        """Return bills that meet conditions, from the one that ends and is numbered `before` on.
+
+        :raises InvalidInputError: see `narrow`
+        """
         narrowed = await narrow(self.repository, self.project_id, wanted)
         if narrowed is None:
             return []
@@ -91,7 +94,15 @@ async def find_run(connection: Connection, run_id: int, *, projects: Sequence[st
 async def narrow(
     repository: BillRecordRepository, project_id: str, wanted: RecordFilter
 ) -> RecordFilter | None:
-    """Return conditions with what the index knows of a run: its bills end where it ends. None: no bills."""
+    """Return conditions with what the index knows of a run: its bills end where it ends. None: no bills.
+
+    :raises InvalidInputError: flags, which no index knows, and nothing that bounds the search for them
+    """
+    bounds = (wanted.ends_from, wanted.run_id, wanted.service_point, wanted.device_id)
+    if wanted.flags and not any(bounds):
+        raise InvalidInputError(
+            "needs one of from, run, service_point and device_id beside it", field="flags"
+        )
     if wanted.run_id is None:
         return wanted
     rows = await repository.list_runs(id=wanted.run_id, projects=[project_id])

@@ -115,26 +115,22 @@ ORDER BY w.period_to DESC, w.id DESC
 LIMIT %(limit)s
 
 -- name: page_record_ids
--- The ids of a project's bills that meet conditions, the newest first, along `bill_history`; read by pages, or
--- by a cursor without a limit.
-WITH wanted AS NOT MATERIALIZED (
-    SELECT id, period_to FROM bill
-    WHERE 'electricity' = ANY(%(commodities)s::text[]) AND project_id = %(project_id)s
-      AND commodity = 'electricity'
-      AND period_to >= %(ends_from)s::timestamptz
-      AND (period_to, id) < (%(before_at)s::timestamptz, %(before_id)s::bigint)
-      AND (%(state)s::text IS NULL OR state = %(state)s::text) AND flags @> %(flags)s::text[]
-      AND (%(run_id)s::bigint IS NULL OR run_id = %(run_id)s::bigint)
-    UNION ALL
-    SELECT id, period_to FROM bill
-    WHERE 'water' = ANY(%(commodities)s::text[]) AND project_id = %(project_id)s
-      AND commodity = 'water'
-      AND period_to >= %(ends_from)s::timestamptz
-      AND (period_to, id) < (%(before_at)s::timestamptz, %(before_id)s::bigint)
-      AND (%(state)s::text IS NULL OR state = %(state)s::text) AND flags @> %(flags)s::text[]
-      AND (%(run_id)s::bigint IS NULL OR run_id = %(run_id)s::bigint)
-)
-SELECT id FROM wanted ORDER BY period_to DESC, id DESC LIMIT %(limit)s::bigint
+-- The ids of a project's bills that meet conditions, the newest first: each commodity along `bill_history`, no
+-- further than the page. A cursor reads them without a limit.
+SELECT w.id
+FROM unnest(%(commodities)s::text[]) AS c (commodity)
+CROSS JOIN LATERAL (
+    SELECT bill.id, bill.period_to FROM bill
+    WHERE bill.project_id = %(project_id)s AND bill.commodity = c.commodity
+      AND bill.period_to >= %(ends_from)s::timestamptz
+      AND (bill.period_to, bill.id) < (%(before_at)s::timestamptz, %(before_id)s::bigint)
+      AND (%(state)s::text IS NULL OR bill.state = %(state)s::text) AND bill.flags @> %(flags)s::text[]
+      AND (%(run_id)s::bigint IS NULL OR bill.run_id = %(run_id)s::bigint)
+    ORDER BY bill.period_to DESC, bill.id DESC
+    LIMIT %(limit)s::bigint
+) w
+ORDER BY w.period_to DESC, w.id DESC
+LIMIT %(limit)s::bigint
 
 -- name: page_point_record_ids
 -- The same of one service point, or of those where one meter was installed, along `bill_chain`.
@@ -251,9 +247,16 @@ SELECT clock_timestamp() AS now
 SELECT id FROM bill WHERE service_point_id = %(service_point_id)s AND state <> 'void'
 ORDER BY period_to DESC LIMIT 1
 
--- name: set_state
--- A bill becomes final or void; a trigger refuses all else.
-UPDATE bill SET state = %(state)s WHERE id = %(id)s
+-- name: make_void
+-- A bill becomes void. What it was until then is told by the statement that ends it, whoever changed it meanwhile.
+UPDATE bill b SET state = 'void'
+FROM (SELECT id, state FROM bill WHERE id = %(id)s FOR UPDATE) old
+WHERE b.id = old.id
+RETURNING old.state
+
+-- name: make_final
+-- A draft becomes final, if it is one still.
+UPDATE bill SET state = 'final' WHERE id = %(id)s AND state = 'draft' RETURNING id
 
 -- name: tally_bills
 -- Final bills that came or went, apart from the slots of runs, which would wait for this.
@@ -262,28 +265,18 @@ VALUES (%(project_id)s, %(commodity)s, -1, %(bills)s)
 ON CONFLICT (project_id, commodity, slot) DO UPDATE SET bills = bill_tally.bills + excluded.bills
 
 -- name: reopen_carried
--- Adjustments that a bill carries wait for another one: as much as is on it, and their quantity if it counts it.
+-- Adjustments that a bill carries wait for another one: as much as is on it.
 UPDATE adjustment a
-SET open_amount = a.open_amount + coalesce(l.amount, 0),
-    first_bill_id = nullif(a.first_bill_id, %(bill_id)s::bigint)
-FROM (
-    SELECT i.id, (SELECT sum(l.amount) FROM bill_line l
-                  WHERE l.bill_id = %(bill_id)s::bigint AND l.adjustment_id = i.id) AS amount
-    FROM (SELECT adjustment_id AS id FROM bill_line
-          WHERE bill_id = %(bill_id)s::bigint AND adjustment_id IS NOT NULL
-          UNION
-          SELECT id FROM adjustment
-          WHERE service_point_id = (SELECT service_point_id FROM bill WHERE id = %(bill_id)s::bigint)
-            AND first_bill_id = %(bill_id)s::bigint) i
-) l
+SET open_amount = a.open_amount + l.amount, first_bill_id = nullif(a.first_bill_id, %(bill_id)s::bigint)
+FROM (SELECT adjustment_id AS id, sum(amount) AS amount FROM bill_line
+      WHERE bill_id = %(bill_id)s::bigint AND adjustment_id IS NOT NULL GROUP BY adjustment_id) l
 WHERE a.id = l.id
 RETURNING a.id
 
 -- name: cancel_found
 -- Differences that were found in a bill that is void now: what is not on a bill yet goes on none.
 UPDATE adjustment a
-SET open_amount = 0, first_bill_id = a.corrects_bill_id,
-    detail = a.detail || jsonb_build_object('cancelled', %(now)s::timestamptz)
+SET open_amount = 0, detail = a.detail || jsonb_build_object('cancelled', %(now)s::timestamptz)
 FROM adjustment old
 WHERE a.corrects_bill_id = %(bill_id)s AND NOT a.manual AND old.id = a.id
 RETURNING a.id, old.amount - old.open_amount AS carried
@@ -291,18 +284,22 @@ RETURNING a.id, old.amount - old.open_amount AS carried
 -- name: hold_back
 -- What waits for the next bill of a service point does not go on one that is made again in the middle.
 UPDATE adjustment a
-SET open_amount = 0, first_bill_id = coalesce(a.first_bill_id, %(bill_id)s::bigint)
+SET open_amount = 0
 FROM adjustment old
-WHERE a.service_point_id = %(service_point_id)s AND (a.open_amount <> 0 OR a.first_bill_id IS NULL)
-  AND a.id <> ALL (%(but)s::bigint[]) AND old.id = a.id
-RETURNING a.id, old.open_amount, old.first_bill_id IS NULL AS uncounted
+WHERE a.service_point_id = %(service_point_id)s AND a.open_amount <> 0 AND a.id <> ALL (%(but)s::bigint[])
+  AND old.id = a.id
+RETURNING a.id, old.open_amount
 
 -- name: let_go
 -- And waits again.
 UPDATE adjustment a
-SET open_amount = h.open_amount, first_bill_id = CASE WHEN h.uncounted THEN NULL ELSE a.first_bill_id END
-FROM unnest(%(ids)s::bigint[], %(open_amounts)s::numeric[], %(uncounted)s::boolean[]) AS h (id, open_amount, uncounted)
+SET open_amount = h.open_amount
+FROM unnest(%(ids)s::bigint[], %(open_amounts)s::numeric[]) AS h (id, open_amount)
 WHERE a.id = h.id
+
+-- name: move_manual
+-- What a person decided on about a void bill is about the one that stands for it.
+UPDATE adjustment SET corrects_bill_id = %(made_id)s WHERE corrects_bill_id = %(bill_id)s AND manual RETURNING id
 
 -- name: insert_manual
 -- A correction that a person decided on, for the next bill.

@@ -22,6 +22,7 @@ from include.bills.records import (
     RecordFilter,
     RunRecord,
     RunState,
+    State,
 )
 from include.kit.db import Connection
 from include.kit.sql import load_queries
@@ -142,8 +143,15 @@ class BillRecordRepository:
         rows = await self._rows(queries.last_bill, service_point_id=service_point_id)
         return rows[0]["id"] if rows else None
 
-    async def set_state(self, bill_id: int, state: str) -> None:
-        await self._run(queries.set_state, id=bill_id, state=state)
+    async def make_void(self, bill_id: int) -> State:
+        """Make a bill void and return what it was until then."""
+        [row] = await self._rows(queries.make_void, id=bill_id)
+        state: State = row["state"]
+        return state
+
+    async def make_final(self, bill_id: int) -> bool:
+        """Make a draft final and return whether it was one."""
+        return bool(await self._rows(queries.make_final, id=bill_id))
 
     async def tally(self, bill: BillRecord, bills: int) -> None:
         await self._run(
@@ -162,19 +170,21 @@ class BillRecordRepository:
         rows = await self._rows(queries.cancel_found, bill_id=bill_id, now=now)
         return [row["id"] for row in rows], sum((row["carried"] for row in rows), Decimal(0))
 
-    async def hold_back(self, service_point_id: int, bill_id: int, but: Sequence[int]) -> list[Row]:
+    async def hold_back(self, service_point_id: int, but: Sequence[int]) -> list[Row]:
         """Hide what waits for a bill, but some of it; returns what `let_go` brings back."""
-        return await self._rows(
-            queries.hold_back, service_point_id=service_point_id, bill_id=bill_id, but=list(but)
-        )
+        return await self._rows(queries.hold_back, service_point_id=service_point_id, but=list(but))
 
     async def let_go(self, held: Sequence[Row]) -> None:
         await self._run(
             queries.let_go,
             ids=[row["id"] for row in held],
             open_amounts=[row["open_amount"] for row in held],
-            uncounted=[row["uncounted"] for row in held],
         )
+
+    async def move_manual(self, bill_id: int, made_id: int) -> list[int]:
+        """Have what a person decided on about a bill be about another one; returns the ids."""
+        rows = await self._rows(queries.move_manual, bill_id=bill_id, made_id=made_id)
+        return sorted(row["id"] for row in rows)
 
     async def insert_manual(
         self,

@@ -73,6 +73,7 @@ class RecordFilter:
 class BillRecord:
     """A bill. Moments are aware, amounts in the currency of the tariff.
 
+    :ivar year_quantity: what the year counted at its end; None where its tariff does not count by the year
     :ivar energy: of its charge what ENERGY and TIER lines come to; likewise the four after it
     :ivar original_bill_id: the void bill that it stands for; `replaced_by_id`: that stands for this one
     :ivar timezone: of the project
@@ -104,7 +105,7 @@ class BillRecord:
     tax: Decimal
     corrections: Decimal
     rounding_delta: Decimal
-    year_quantity: Decimal
+    year_quantity: Decimal | None
     estimates_in_a_row: int
     flags: Sequence[Flag]
     cutoff: datetime

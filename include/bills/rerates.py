@@ -11,7 +11,7 @@ from decimal import Decimal
 
 from include.billing.model import COMMODITIES, Commodity, Facts
 from include.billing.repository import BillingRepository
-from include.billing.rerating import Difference, changed, rerate
+from include.billing.rerating import Difference, rerate
 from include.billing.runs import BillingRuns, Previewed
 from include.billing.stored import StoredBill
 from include.bills.detail import BillDetails
@@ -180,7 +180,7 @@ class RangeOrder:
 class RangeReport:
     """What was found.
 
-    :ivar unpriced: bills that cannot be priced with what is known now
+    :ivar unpriced: bills that cannot be priced with what is known now, and those after them
     :ivar items: some of the differences with the bills that they are about
     :ivar next_after: there are more service points, of higher ids than this
     """
@@ -264,7 +264,7 @@ class RangeRerating:
         looked = await _look(
             self.connection, dict.fromkeys(ids, order.ends_after), report.cutoff, order.ends_by
         )
-        found = changed(looked.differences)
+        found = [one for one in looked.differences if not one.is_nothing]
         report.bills += looked.bills
         report.unpriced += looked.bills - len(looked.differences)
         report.changed += len(found)
@@ -306,7 +306,12 @@ async def _look(
 
 
 def _rerate_all(facts: Mapping[int, Facts], chains: Mapping[int, Sequence[StoredBill]]) -> list[Difference]:
-    return [one for point, chain in chains.items() if point in facts for one in rerate(facts[point], chain)]
+    return [
+        one
+        for point, chain in chains.items()
+        if point in facts
+        for one in rerate(facts[point], chain).differences
+    ]
 
 
 async def _point_ids(

@@ -1,4 +1,7 @@
-"""`./carillon demo`: definitions through a running instance's REST APIs, and what becomes of them."""
+"""`./carillon demo`: definitions through a running instance's REST APIs, and what becomes of them.
+
+Without a further word it is the callbacks demo; `./carillon demo billing` is in `demo_billing.py`.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from typing import Annotated, Any
 import typer
 from rich.live import Live
 
+from include.cli.demo_billing import billing
 from include.cli.instance import Instance, read_instance
 from include.cli.progress import Progress, stdout
 from include.demo import report
@@ -36,6 +40,9 @@ def callbacks(context: typer.Context, seconds: Seconds = 75, as_json: AsJson = F
         typer.echo(json.dumps(found))
     if found["summary"]["not_as_expected"]:
         raise typer.Exit(1)
+
+
+demo.command("billing")(billing)
 
 
 async def run_callbacks(instance: Instance, seconds: float, *, as_json: bool) -> dict[str, Any]:

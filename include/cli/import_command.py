@@ -309,11 +309,8 @@ async def _store_chunk(load: Load, reader: RowReader, connection: Any, chunk: _C
 
 
 def _placed(problem: RowProblem, chunk: _Chunk, reader: RowReader) -> RowProblem:
-    """Return a problem with the number and heading of the file. Readings tell theirs as `rows.17.value`."""
-    place, name = problem.row, problem.field
-    if place is None:
-        _, index, name = f"{problem.field}..".split(".", 2)
-        place, name = int(index) + 1, name.rstrip(".")
+    """Return a problem with the number and heading of the file."""
+    place, name = problem.row or 1, problem.field
     name = {"registers": "register", "readings": "initial_reading"}.get(name, name)
     return RowProblem(reader.heading(name), problem.message, chunk.entries[place - 1].number)
 

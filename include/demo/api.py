@@ -31,7 +31,7 @@ class Api:
         return await self._change("update_task", items)
 
     async def _change(self, call: str, items: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
-        answer = await self._send("POST", f"/crontab/{call}", {"task_list": list(items)})
+        answer = await self.send("POST", f"/crontab/{call}", {"task_list": list(items)})
         if answer["state"] != 0:
             raise CarillonError(f"{call} was refused: {answer['msg']}")
         results: list[dict[str, str]] = answer["data"]["task_result"]
@@ -41,17 +41,22 @@ class Api:
         """Return the executions of a definition that are due from `since` on, the latest first."""
         path = "/carillon/v1/executions"
         query = {"definition_id": definition_id, "from": since.isoformat(), "limit": "100"}
-        answer = await self._send("GET", path, query=query)
+        answer = await self.send("GET", path, query=query)
         items: list[dict[str, Any]] = answer["items"]
         return items
 
     async def delete(self, definition_id: str) -> None:
         """Delete a definition; its history stays."""
-        await self._send("DELETE", f"/carillon/v1/definitions/{definition_id}")
+        await self.send("DELETE", f"/carillon/v1/definitions/{definition_id}")
 
-    async def _send(
+    async def send(
         self, method: str, path: str, body: object = None, query: dict[str, str] | None = None
     ) -> dict[str, Any]:
+        """Call and return the answer.
+
+        :raises CarillonError: it was refused
+        :raises StartupError: the instance does not answer
+        """
         try:
             async with self.session.request(method, path, json=body, params=query) as response:
                 if response.status >= 400:
@@ -63,15 +68,18 @@ class Api:
 
 
 @asynccontextmanager
-async def connecting(url: str, database_url: str, name: str) -> AsyncIterator[Api]:
+async def connecting(
+    url: str, database_url: str, name: str, apis: Sequence[str] = ("crontab", "management")
+) -> AsyncIterator[Api]:
     """Lend a client with a token of its own, which is revoked at the end.
 
     :param name: of the token
+    :param apis: that the token is for
     """
     database = await Database(database_url, max_size=1).open()
     try:
         async with database.transaction() as connection:
-            token, credential = await TokenService(connection).create(name, apis=["crontab", "management"])
+            token, credential = await TokenService(connection).create(name, apis=apis)
         try:
             async with aiohttp.ClientSession(
                 url,

@@ -49,6 +49,7 @@ class FlatRowService(ProjectService):
         refuse_twice(problems, "key", (row.key for row in rows))
         _refuse_several_meters(problems, rows)
         problems.check()
+        await self.share_readings()
         scope: dict[str, Any] = {"projects": self.projects, "clock": self.clock}
         places = PlaceService(self.connection, self.project_id, **scope)
         people = PeopleService(self.connection, self.project_id, **scope)

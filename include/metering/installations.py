@@ -26,8 +26,8 @@ from include.metering.problems import Problems, alone, refuse_twice
 from include.metering.rows import InstallFields, InstallRow, RemoveFields, ReplaceFields
 from include.metering.rules import RulesService
 from include.metering.scope import ProjectService, require
-from include.readings.locks import share_readings
-from include.readings.turns import Counted, following_total, plausible_step
+from include.readings.rerates import request_rerates
+from include.readings.turns import Counted, following_total, is_spike, plausible_step
 
 
 class InstallationService(ProjectService):
@@ -43,6 +43,7 @@ class InstallationService(ProjectService):
         problems = Problems()
         refuse_twice(problems, "service_point", (row.service_point for row in rows))
         refuse_twice(problems, "device_id", (row.device_id for row in rows))
+        await self.share_readings()
         points = await self.repository.lock_service_points({row.service_point for row in rows})
         meters = await self.repository.lock_meters({row.device_id for row in rows})
         for index, row in enumerate(rows):
@@ -73,7 +74,7 @@ class InstallationService(ProjectService):
         :raises InvalidInputError: as `install`
         :raises ConflictError: as `install`
         """
-        await self._locked_point(service_point)
+        await self.lock_point(service_point)
         with alone():
             new = await self.install([InstallRow(service_point=service_point, **vars(fields))])
         stays = await self._stays(service_point)
@@ -86,7 +87,7 @@ class InstallationService(ProjectService):
         :raises InvalidInputError: a moment in the future, displays that the registers cannot show
         :raises ConflictError: no meter is there, or readings contradict it
         """
-        point = await self._locked_point(service_point)
+        point = await self.lock_point(service_point)
         await self._remove(point, fields.removed_at, fields.readings, "removed_at", "readings")
         stays = await self._stays(service_point)
         return next(stay for stay in stays if stay.removed_at == fields.removed_at)
@@ -97,7 +98,7 @@ class InstallationService(ProjectService):
         Returns the installation that ended and the one that began. Errors are those of `remove` and
         `install_at`.
         """
-        point = await self._locked_point(service_point)
+        point = await self.lock_point(service_point)
         stay = await self.repository.last_stay(point.id)
         if stay is None or (stay.device_id, stay.installed_at) != (fields.device_id, fields.replaced_at):
             if stay and stay.removed_at is None and stay.device_id == fields.device_id:
@@ -134,14 +135,9 @@ class InstallationService(ProjectService):
     async def _stays(self, service_point: str) -> list[Installation]:
         return await self.repository.list_installations(0, None, service_point=service_point)
 
-    async def _locked_point(self, key: str) -> LockedPoint:
-        found = await self.repository.lock_service_points([key])
-        return require(found.get(key), "service point", key)
-
     async def _install(self, items: Sequence[Mapping[str, Any]]) -> None:
         if not items:
             return
-        await share_readings(self.connection, self.project_id)
         ids = await self.repository.insert_installations(items)
         await self.repository.insert_initial_readings(
             [
@@ -156,10 +152,8 @@ class InstallationService(ProjectService):
                 for kind, value in item["readings"].items()
             ]
         )
-        since = [
-            {"service_point_id": item["service_point_id"], "since": item["installed_at"]} for item in items
-        ]
-        await self.repository.request_rerating(since, self.clock())
+        since = {item["service_point_id"]: item["installed_at"] for item in items}
+        await request_rerates(self.connection, self.project_id, since)
 
     async def _remove(
         self, point: LockedPoint, at: datetime, shown: Mapping[Kind, Decimal], at_field: str, field: str
@@ -181,13 +175,12 @@ class InstallationService(ProjectService):
                 f"must be after {stay.installed_at.isoformat()}, when meter {stay.device_id!r} came",
                 field=at_field,
             )
-        await share_readings(self.connection, self.project_id)
         await self.repository.lock_registers(stay.meter_id)
         last = await self.repository.last_readings(stay, at)
         totals = await self._totals(last, shown, at, at_field, field)
         await self.repository.end_installation(stay.id, at)
         await self.repository.insert_final_readings(stay.id, at, totals)
-        await self.repository.request_rerating([{"service_point_id": point.id, "since": at}], self.clock())
+        await request_rerates(self.connection, self.project_id, {point.id: at})
 
     async def _totals(
         self,
@@ -206,11 +199,17 @@ class InstallationService(ProjectService):
         for one in last:
             if one.later:
                 raise ConflictError(f"{one.kind} has readings after this moment", field=at_field)
-            total = _final_total(one, shown[one.kind], at, rules.plausibility_factor, counts_down=down)
+            total, spike = _final_total(one, shown[one.kind], at, rules.plausibility_factor, counts_down=down)
             if total is None:
                 raise ConflictError(
                     f"{one.kind} shows {shown[one.kind]:f}, which cannot follow {one.value.normalize():f}"
                     f" of {one.read_at.isoformat()}",
+                    field=field,
+                )
+            if spike:
+                raise ConflictError(
+                    f"{one.kind} shows {shown[one.kind]:f}, a spike: record it as a reading with"
+                    " `on_spike: accept` before",
                     field=field,
                 )
             items.append({"register_id": one.register_id, "value": shown[one.kind], "total": total})
@@ -229,17 +228,16 @@ class InstallationService(ProjectService):
 
 def _final_total(
     last: LastReading, value: Decimal, at: datetime, factor: Decimal, *, counts_down: bool
-) -> Decimal | None:
+) -> tuple[Decimal | None, bool]:
+    """Return the total of a final reading, None where it cannot follow; and whether it is a spike."""
     previous = Counted(last.read_at, last.value, last.total)
     history = [Counted(last.history_at, last.history_value, last.history_total)]
-    return following_total(
-        last.total,
-        last.value,
-        value,
-        last.modulus,
-        Decimal(0) if counts_down else None,
-        plausible_step(history, previous, at, factor),
-    )
+    plausible = plausible_step(history, previous, at, factor)
+    top_up = Decimal(0) if counts_down else None
+    total = following_total(last.total, last.value, value, last.modulus, top_up, plausible)
+    if total is None:
+        return None, False
+    return total, is_spike(previous, None, total, at, None if counts_down else plausible)
 
 
 def _check_install(

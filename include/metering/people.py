@@ -1,11 +1,12 @@
 """Use cases on parties and on who lives where.
 
-Every change of occupancies writes the households of their service points anew, in the same transaction.
+Every change of occupancies writes the households of their service points anew, in the same transaction, and
+has the bills looked at again that end after its earliest moment.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from itertools import groupby, pairwise
 from typing import Any
@@ -17,6 +18,7 @@ from include.metering.model import HouseholdRecord, LockedPoint, OccupancyRecord
 from include.metering.problems import Problems, alone, refuse_twice
 from include.metering.rows import MoveOutFields, OccupancyFields, OccupancyRow, PartyRow
 from include.metering.scope import ProjectService, require, tally
+from include.readings.rerates import request_rerates
 
 #: What an occupancy is told from others by.
 _SAME = ("service_point_id", "party_id", "moved_in_at")
@@ -54,6 +56,7 @@ class PeopleService(ProjectService):
             problems, "moved_in_at", ((row.service_point, row.party, row.moved_in_at) for row in rows)
         )
         _refuse_overlaps(problems, rows)
+        await self.share_readings()
         points = await self.repository.lock_service_points({row.service_point for row in rows})
         parties = await self.repository.party_ids({row.party for row in rows})
         for index, row in enumerate(rows):
@@ -72,7 +75,7 @@ class PeopleService(ProjectService):
         :raises InvalidInputError: no such party
         :raises ConflictError: the party lives there already in that time
         """
-        await self._locked_point(service_point)
+        await self.lock_point(service_point)
         with alone():
             tally = await self.put_occupancies([OccupancyRow(service_point=service_point, **vars(fields))])
         return bool(tally.created), await self._found(service_point, fields.party, fields.moved_in_at)
@@ -83,21 +86,22 @@ class PeopleService(ProjectService):
         :raises NotFoundError: no such service point
         :raises ConflictError: the party does not live there then
         """
-        point = await self._locked_point(service_point)
+        point = await self.lock_point(service_point)
         found = await self.repository.list_occupancies(service_point, 0, None, party=fields.party)
         at = fields.moved_out_at
         for one in found:
             if one.moved_in_at < at and one.moved_out_at in (None, at):
-                await self.repository.end_occupancy(one.id, at)
-                await self._write_households([point.id])
+                if one.moved_out_at is None:
+                    await self.repository.end_occupancy(one.id, at)
+                    await self._changed({point.id: at})
                 return await self._found(service_point, fields.party, one.moved_in_at)
         raise ConflictError(f"party {fields.party!r} does not live there at that moment", field="party")
 
     async def delete_occupancy(self, service_point: str, occupancy_id: int) -> None:
         """Delete an occupancy that was entered by mistake. Raises NotFoundError."""
-        point = await self._locked_point(service_point)
-        require(await self.repository.delete_occupancy(occupancy_id, point.id), "occupancy", occupancy_id)
-        await self._write_households([point.id])
+        point = await self.lock_point(service_point)
+        since = await self.repository.delete_occupancy(occupancy_id, point.id)
+        await self._changed({point.id: require(since, "occupancy", occupancy_id)})
 
     async def list_occupancies(self, service_point: str, *, after: int, limit: int) -> list[OccupancyRecord]:
         """Return who lives and lived at a service point, the first entry first. Raises NotFoundError."""
@@ -113,10 +117,6 @@ class PeopleService(ProjectService):
         rows = await self.repository.list_occupancies(service_point, 0, None, party=party)
         return next(row for row in rows if row.moved_in_at == moved_in_at)
 
-    async def _locked_point(self, key: str) -> LockedPoint:
-        found = await self.repository.lock_service_points([key])
-        return require(found.get(key), "service point", key)
-
     async def _store(self, items: Sequence[dict[str, Any]], *, ends: bool) -> Tally:
         if ends:
             await self._check_free(items)
@@ -125,10 +125,15 @@ class PeopleService(ProjectService):
         if not ends:
             await self._check_free(new)
         await self.repository.insert_occupancies(new)
-        touched = {item["service_point_id"] for item in items if changed.get(item["row"], True)}
-        await self._write_households(touched)
-        updated = sum(changed.values())
-        return Tally(len(new), updated, len(changed) - updated)
+        touched: dict[int, datetime] = {}
+        for item in items:
+            since = changed.get(item["row"], item["moved_in_at"])
+            if since is not None:
+                point = item["service_point_id"]
+                touched[point] = min(since, touched.get(point, since))
+        await self._changed(touched)
+        unchanged = sum(since is None for since in changed.values())
+        return Tally(len(new), len(changed) - unchanged, unchanged)
 
     async def _check_free(self, items: Sequence[dict[str, Any]]) -> None:
         problems = Problems()
@@ -142,9 +147,14 @@ class PeopleService(ProjectService):
             )
         problems.check()
 
-    async def _write_households(self, service_point_ids: Collection[int]) -> None:
-        if not service_point_ids:
+    async def _changed(self, since: Mapping[int, datetime]) -> None:
+        """Follow a change of occupancies of service points, each since a moment."""
+        if not since:
             return
+        await self._write_households(since.keys())
+        await request_rerates(self.connection, self.project_id, since)
+
+    async def _write_households(self, service_point_ids: Collection[int]) -> None:
         rows = await self.repository.occupancies_of(service_point_ids)
         items = [
             household

@@ -16,6 +16,18 @@ SET timezone = excluded.timezone, reading_mode = excluded.reading_mode, cut = ex
     estimates_in_a_row = excluded.estimates_in_a_row, plausibility_factor = excluded.plausibility_factor,
     share_key = excluded.share_key, grace_days = excluded.grace_days, updated_at = excluded.updated_at
 
+-- name: request_rerates_of_project
+-- Have the next run look again at the last bill of every service point that has one.
+INSERT INTO rerate_request AS q (service_point_id, since, requested_at)
+SELECT p.id, b.period_from, clock_timestamp()
+FROM service_point p
+CROSS JOIN LATERAL (SELECT period_from FROM bill WHERE service_point_id = p.id AND state <> 'void'
+                     ORDER BY period_to DESC LIMIT 1) AS b
+WHERE p.project_id = %(project)s
+ORDER BY p.id
+ON CONFLICT (service_point_id) DO UPDATE
+SET since = least(q.since, excluded.since), requested_at = greatest(q.requested_at, excluded.requested_at)
+
 -- name: put_premises
 -- New and changed premises; a row says whether it is new, unchanged ones are left out.
 INSERT INTO premise AS p (project_id, key, address, area)
@@ -272,19 +284,6 @@ INSERT INTO reading (register_id, installation_id, read_at, value, total, source
 SELECT register_id, %(id)s, %(at)s, value, total, 'remove', 'ok'
 FROM jsonb_to_recordset(%(items)s::jsonb) AS i (register_id bigint, value numeric, total numeric)
 
--- name: request_rerating
--- Bills of these service points that end after a moment are looked at again; so are those that a run may be making.
-INSERT INTO rerate_request AS q (service_point_id, since, requested_at)
-SELECT i.service_point_id, i.since, %(now)s
-FROM jsonb_to_recordset(%(items)s::jsonb) AS i (service_point_id bigint, since timestamptz)
-WHERE EXISTS (SELECT FROM bill b
-              WHERE b.service_point_id = i.service_point_id AND b.period_to > i.since AND b.state <> 'void')
-   OR i.since < (SELECT max(period_to) FROM billing_run
-                 WHERE project_id = %(project)s AND state <> 'succeeded')
-ORDER BY i.service_point_id
-ON CONFLICT (service_point_id) DO UPDATE
-SET since = least(q.since, excluded.since), requested_at = greatest(q.requested_at, excluded.requested_at)
-
 -- name: list_installations
 -- Installations of a service point or of a meter, the first one first, with the displays at both ends as far as they were not corrected, else as corrected.
 SELECT n.id, s.key AS service_point, m.device_id, n.valid_from AS installed_at,
@@ -351,7 +350,8 @@ JOIN occupancy o ON o.service_point_id = i.service_point_id AND o.party_id = i.p
 ORDER BY i.row, o.valid_from
 
 -- name: change_occupancies
--- Occupancies that are there already, by service point, party and beginning; a row says whether anything changed.
+-- Occupancies that are there already, by service point, party and beginning; a row says since when it is another one,
+-- null where nothing changed.
 UPDATE occupancy o
 SET valid_to = CASE WHEN %(ends)s THEN coalesce(i.moved_out_at, 'infinity') ELSE o.valid_to END,
     persons = i.persons, weight = i.weight
@@ -361,7 +361,9 @@ FROM jsonb_to_recordset(%(items)s::jsonb)
      occupancy old
 WHERE o.service_point_id = i.service_point_id AND o.party_id = i.party_id AND o.valid_from = i.moved_in_at
   AND old.id = o.id
-RETURNING i.row, (o.valid_to, o.persons, o.weight) IS DISTINCT FROM (old.valid_to, old.persons, old.weight) AS changed
+RETURNING i.row,
+          CASE WHEN (o.persons, o.weight) IS DISTINCT FROM (old.persons, old.weight) THEN o.valid_from
+               WHEN o.valid_to <> old.valid_to THEN least(o.valid_to, old.valid_to) END AS changed_since
 
 -- name: insert_occupancies
 -- Parties move in.
@@ -378,7 +380,7 @@ UPDATE occupancy SET valid_to = %(at)s WHERE id = %(id)s
 
 -- name: delete_occupancy
 -- An occupancy that never was.
-DELETE FROM occupancy WHERE id = %(id)s AND service_point_id = %(service_point_id)s RETURNING id
+DELETE FROM occupancy WHERE id = %(id)s AND service_point_id = %(service_point_id)s RETURNING valid_from AS moved_in_at
 
 -- name: list_occupancies
 -- Who lives and lived at a service point, the first entry first.

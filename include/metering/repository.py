@@ -74,6 +74,9 @@ class MeteringRepository:
     async def put_rules(self, rules: Item, now: datetime) -> None:
         await self._run(queries.put_rules, **rules, now=now)
 
+    async def request_rerates_of_project(self) -> None:
+        await self._run(queries.request_rerates_of_project)
+
     # --- premises and usage classes
 
     async def put_premises(self, items: Sequence[Item]) -> list[bool]:
@@ -201,9 +204,6 @@ class MeteringRepository:
     async def insert_final_readings(self, installation_id: int, at: datetime, items: Sequence[Item]) -> None:
         await self._run(queries.insert_final_readings, id=installation_id, at=at, items=_json(items))
 
-    async def request_rerating(self, items: Sequence[Item], now: datetime) -> None:
-        await self._run(queries.request_rerating, items=_json(items), now=now)
-
     async def list_installations(
         self,
         after: int,
@@ -245,10 +245,10 @@ class MeteringRepository:
         """Return each with the row of the one whose time it shares."""
         return await self._all(queries.occupancies_in_the_way, items=_json(items))
 
-    async def change_occupancies(self, items: Sequence[Item], *, ends: bool) -> dict[int, bool]:
-        """Return for the row of each that was there whether anything changed."""
+    async def change_occupancies(self, items: Sequence[Item], *, ends: bool) -> dict[int, datetime | None]:
+        """Return for the row of each that was there since when it differs, None where it does not."""
         rows = await self._all(queries.change_occupancies, items=_json(items), ends=ends)
-        return {row["row"]: row["changed"] for row in rows}
+        return {row["row"]: row["changed_since"] for row in rows}
 
     async def insert_occupancies(self, items: Sequence[Item]) -> None:
         await self._run(queries.insert_occupancies, items=_json(items))
@@ -256,9 +256,10 @@ class MeteringRepository:
     async def end_occupancy(self, occupancy_id: int, at: datetime) -> None:
         await self._run(queries.end_occupancy, id=occupancy_id, at=at)
 
-    async def delete_occupancy(self, occupancy_id: int, service_point_id: int) -> bool:
+    async def delete_occupancy(self, occupancy_id: int, service_point_id: int) -> datetime | None:
+        """Return since when it was, None where there is none."""
         found = await self._one(queries.delete_occupancy, id=occupancy_id, service_point_id=service_point_id)
-        return found is not None
+        return found["moved_in_at"] if found else None
 
     async def list_occupancies(
         self, service_point: str, after: int, limit: int | None, *, party: str | None = None

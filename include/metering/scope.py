@@ -8,8 +8,9 @@ from typing import TypeVar
 from include.errors import NotFoundError
 from include.kit.clock import Clock, system_clock
 from include.kit.db import Connection
-from include.metering.model import Tally
+from include.metering.model import LockedPoint, Tally
 from include.metering.repository import MeteringRepository
+from include.readings.locks import share_readings
 
 T = TypeVar("T")
 
@@ -36,6 +37,16 @@ class ProjectService:
         self.projects = projects
         self.clock = clock
         self.repository = MeteringRepository(connection, project_id)
+
+    async def share_readings(self) -> None:
+        """Hold off cutoffs of billing runs; before any row is locked, so that nobody waits in a circle."""
+        await share_readings(self.connection, self.project_id)
+
+    async def lock_point(self, key: str) -> LockedPoint:
+        """Lock a service point for a change of what its bills are made of. Raises NotFoundError."""
+        await self.share_readings()
+        found = await self.repository.lock_service_points([key])
+        return require(found.get(key), "service point", key)
 
 
 def tally(rows: int, created: Sequence[bool]) -> Tally:

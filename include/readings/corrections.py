@@ -18,8 +18,16 @@ from include.kit.db import Connection
 from include.readings.locks import share_readings
 from include.readings.model import InstallationRow, Place, Quality, ReadingRules, RegisterRow
 from include.readings.repository import ReadingRepository, Row
+from include.readings.rerates import request_rerates
 from include.readings.rows import plain
-from include.readings.turns import Counted, following_total, placed_total, plausible_step
+from include.readings.turns import (
+    Counted,
+    changed_since,
+    following_total,
+    is_spike,
+    placed_total,
+    plausible_step,
+)
 
 REASON_LONGEST = 500
 
@@ -73,9 +81,10 @@ class CorrectionService:
     async def correct(self, reading_id: int, value: Decimal, reason: str, *, force: bool = False) -> int:
         """Have another value stand for a reading; returns the id of the correction.
 
-        :param force: believe a turn that is not plausible, and count the turns of later readings anew
+        :param force: believe an implausible turn or a spike, and count the turns of later readings anew
         :raises NotFoundError: no such reading for this caller
-        :raises ConflictError: it is superseded already, or the value does not fit between its neighbours
+        :raises ConflictError: it is superseded already, or the value is a spike or does not fit between its
+            neighbours
         """
         check_reason(reason)
         subject = await self._subject(reading_id)
@@ -83,6 +92,10 @@ class CorrectionService:
         if register.modulus is not None and value >= register.modulus:
             raise InvalidInputError(f"the register turns over at {plain(register.modulus)}", field="value")
         total, shift = await self._fit(subject, value, force=force)
+        if not force and await self._jumps(subject, total):
+            raise ConflictError(
+                "it is a spike: no counter comes so far from the readings before it; `force` it if it did"
+            )
         return await self._write(subject, "correct", value, total, "edited", reason, shift)
 
     async def release(self, reading_id: int, reason: str, *, force: bool = False) -> int:
@@ -193,6 +206,15 @@ class CorrectionService:
     async def _plausible(self, subject: Subject, previous: Counted | None, at: datetime) -> Decimal | None:
         if previous is None or subject.place.register.modulus is None:
             return None
+        return await self._plausible_step(subject, previous, at)
+
+    async def _jumps(self, subject: Subject, total: Decimal) -> bool:
+        previous, plausible = subject.previous, None
+        if previous is not None and not subject.rules.counts_down:
+            plausible = await self._plausible_step(subject, previous, subject.read_at)
+        return is_spike(previous, subject.following, total, subject.read_at, plausible)
+
+    async def _plausible_step(self, subject: Subject, previous: Counted, at: datetime) -> Decimal | None:
         found = await self.repository.history_starts([(subject.place, previous.read_at)])
         history = [found[0]] if 0 in found else []
         return plausible_step(history, previous, at, subject.rules.plausibility_factor)
@@ -221,10 +243,8 @@ class CorrectionService:
         await self.repository.resolve_reading_exceptions(
             subject.id, point, resolution=f"{action}: {reason}", actor=self.actor, now=now
         )
-        since = subject.previous.read_at if subject.previous else subject.place.installation.valid_from
-        billed_to = subject.place.installation.billed_to
-        if billed_to is not None and billed_to > since:
-            await self.repository.request_rerates({point: since}, now)
+        since = changed_since(subject.previous, subject.place.installation.valid_from, subject.read_at)
+        await request_rerates(self.connection, subject.row["project_id"], {point: since})
         detail = {
             "reading_id": subject.id,
             "correction_id": correction_id,

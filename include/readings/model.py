@@ -19,6 +19,8 @@ Source = Literal["meter", "manual", "import", "pull", "install", "remove", "corr
 Quality = Literal["ok", "late", "estimated", "edited", "suspect"]
 OnDecrease = Literal["reject", "quarantine"]
 OnDuplicate = Literal["reject", "skip"]
+OnSpike = Literal["reject", "quarantine", "accept"]
+Fault = Literal["reverse_read", "spike"]
 ExceptionKind = Literal[
     "no_tariff",
     "no_meter",
@@ -111,6 +113,7 @@ class Placed(NamedTuple):
     """A new reading with its total. A suspect one fits nowhere; its total is its value and means nothing.
 
     :ivar since: the good reading before it, or the beginning of the installation
+    :ivar fault: why it is suspect, where it fits nowhere
     """
 
     new: NewReading
@@ -118,20 +121,23 @@ class Placed(NamedTuple):
     total: Decimal
     quality: Quality
     since: datetime
+    fault: Fault | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class BadRow:
-    """What is wrong with a row of a batch."""
+    """What is wrong with a row of a batch.
+
+    :ivar row: its place, from 0
+    """
 
     row: int
     field: str
     message: str
 
     def problem(self) -> RowProblem:
-        """Return it as an error lists it: with the path in the request's body."""
-        path = f"rows.{self.row}.{self.field}" if self.field else f"rows.{self.row}"
-        return RowProblem(path, self.message)
+        """Return it as an error lists it: there the first row is 1."""
+        return RowProblem(self.field, self.message, self.row + 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -136,6 +136,7 @@ async def _store(
             [{**row, "source": "pull"} for row in own],
             on_decrease="quarantine",
             on_duplicate="skip",
+            on_spike="quarantine",
             on_invalid="leave_out",
         )
         refused = {own[bad.row]["device_id"]: f"{bad.field}: {bad.message}" for bad in stored.refused}

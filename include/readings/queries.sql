@@ -95,23 +95,31 @@ CROSS JOIN LATERAL (
 COPY reading (register_id, installation_id, read_at, recorded_at, value, total, top_up, source, quality, note)
 FROM STDIN
 
--- name: insert_reverse_reads
+-- name: queue_suspects
 -- An entry in the exceptions queue for each suspect reading just stored.
 INSERT INTO billing_exception (project_id, service_point_id, meter_id, reading_id, kind, detail, parked, created_at)
-SELECT %(project_id)s, q.service_point_id, q.meter_id, r.id, 'reverse_read', q.detail, false, %(now)s
+SELECT %(project_id)s, q.service_point_id, q.meter_id, r.id, q.kind, q.detail, false, %(now)s
 FROM unnest(%(register_ids)s::bigint[], %(moments)s::timestamptz[], %(sources)s::text[],
-            %(service_point_ids)s::bigint[], %(meter_ids)s::bigint[], %(details)s::text[])
-     AS q (register_id, read_at, source, service_point_id, meter_id, detail)
+            %(service_point_ids)s::bigint[], %(meter_ids)s::bigint[], %(kinds)s::text[], %(details)s::text[])
+     AS q (register_id, read_at, source, service_point_id, meter_id, kind, detail)
 JOIN reading r ON r.register_id = q.register_id AND r.read_at = q.read_at AND r.source = q.source
              AND r.supersedes_id IS NULL
 ON CONFLICT DO NOTHING
 
 -- name: request_rerates
--- Have the next run look again at bills of these service points that end after a moment.
+-- Have the next run look again at bills of these service points that end after a moment, and at those that a run
+-- may be making.
 INSERT INTO rerate_request (service_point_id, since, requested_at)
-SELECT service_point_id, since, %(now)s
+SELECT q.service_point_id, q.since, clock_timestamp()
 FROM unnest(%(service_point_ids)s::bigint[], %(since)s::timestamptz[]) AS q (service_point_id, since)
-ORDER BY service_point_id
+JOIN service_point p ON p.id = q.service_point_id
+LEFT JOIN (SELECT commodity, max(period_to) AS period_to FROM billing_run
+            WHERE project_id = %(project_id)s AND state <> 'succeeded'
+            GROUP BY commodity) AS runs ON runs.commodity = p.commodity
+WHERE EXISTS (SELECT FROM bill b
+               WHERE b.service_point_id = p.id AND b.period_to > q.since AND b.state <> 'void')
+   OR (q.since < runs.period_to AND EXISTS (SELECT FROM meter_installation i WHERE i.service_point_id = p.id))
+ORDER BY q.service_point_id
 ON CONFLICT (service_point_id) DO UPDATE
 SET since = least(rerate_request.since, EXCLUDED.since),
     requested_at = greatest(rerate_request.requested_at, EXCLUDED.requested_at)

@@ -120,12 +120,12 @@ class ReadingRepository:
         async with self.connection.cursor().copy(queries.copy_readings) as copy:
             await copy.write("".join(lines))
 
-    async def insert_reverse_reads(
+    async def queue_suspects(
         self, project_id: str, readings: Sequence[tuple[Placed, str]], now: datetime
     ) -> None:
         """Queue suspect readings, each with what is wrong with it."""
         await self.connection.execute(
-            queries.insert_reverse_reads,
+            queries.queue_suspects,
             {
                 "project_id": project_id,
                 "register_ids": [one.place.register.id for one, _ in readings],
@@ -133,16 +133,10 @@ class ReadingRepository:
                 "sources": [one.new.source for one, _ in readings],
                 "service_point_ids": [one.place.installation.service_point_id for one, _ in readings],
                 "meter_ids": [one.place.register.meter_id for one, _ in readings],
+                "kinds": [one.fault for one, _ in readings],
                 "details": [detail for _, detail in readings],
                 "now": now,
             },
-        )
-
-    async def request_rerates(self, since: Mapping[int, datetime], now: datetime) -> None:
-        """Ask for a look at the bills of service points, by id, that end after a moment."""
-        await self.connection.execute(
-            queries.request_rerates,
-            {"service_point_ids": list(since), "since": list(since.values()), "now": now},
         )
 
     async def find_reading(self, reading_id: int, projects: Sequence[str] | None) -> Row | None:

@@ -17,6 +17,7 @@ from include.readings.model import (
     NewReading,
     OnDecrease,
     OnDuplicate,
+    OnSpike,
     Source,
 )
 
@@ -27,6 +28,7 @@ DEVICE_LONGEST = 128
 FIELDS = frozenset(("device_id", "register", "read_at", "value", "quality", "source", "top_up", "note"))
 ON_DECREASE: tuple[OnDecrease, ...] = get_args(OnDecrease)
 ON_DUPLICATE: tuple[OnDuplicate, ...] = get_args(OnDuplicate)
+ON_SPIKE: tuple[OnSpike, ...] = get_args(OnSpike)
 
 _NUMBER = re.compile(r"[0-9]{1,12}(\.[0-9]{1,6})?")
 #: Digits that a binary floating point number keeps.

@@ -25,6 +25,7 @@ from include.readings.model import (
     NewReading,
     OnDecrease,
     OnDuplicate,
+    OnSpike,
     Place,
     Placed,
     ReadingFilter,
@@ -35,7 +36,8 @@ from include.readings.model import (
     Stored,
 )
 from include.readings.repository import ReadingRepository
-from include.readings.rows import ON_DECREASE, ON_DUPLICATE, plain, read_rows
+from include.readings.rerates import request_rerates
+from include.readings.rows import ON_DECREASE, ON_DUPLICATE, ON_SPIKE, plain, read_rows
 
 Placing = tuple[list[Placed], list[Placed]]
 
@@ -61,6 +63,7 @@ class ReadingService:
         *,
         on_decrease: OnDecrease = "reject",
         on_duplicate: OnDuplicate = "reject",
+        on_spike: OnSpike = "reject",
         on_invalid: Literal["reject", "leave_out"] = "reject",
         source: Source = "meter",
     ) -> BulkReport:
@@ -69,13 +72,14 @@ class ReadingService:
         :param rows: up to 10,000 of device_id, register, read_at, value, quality, source, top_up, note
         :param on_decrease: of a reading lower than the one before: refuse the batch, or store it as suspect
         :param on_duplicate: of one that is there already: refuse the batch, or skip one of the same value
+        :param on_spike: of one that jumps beyond all measure: refuse the batch, store as suspect, or believe
         :param on_invalid: of a row that cannot be used: refuse the batch, or name it in the report
         :param source: of rows that do not name one
         :raises NotFoundError: no such project for this caller
         :raises InvalidRowsError: rows cannot be used; names each with its field
         """
         self._check_project(project_id)
-        _check_options(rows, on_decrease, on_duplicate)
+        _check_options(rows, on_decrease, on_duplicate, on_spike)
         rules = await self.repository.project_rules(project_id)
         good, bad = read_rows(
             rows, zone=rules.zone, now=self.clock(), source=source, counts_down=rules.counts_down
@@ -89,15 +93,14 @@ class ReadingService:
         bad += unplaced + repeated
         if on_invalid == "reject":
             _refuse(bad)
-        fitting, decreasing = await self._place(chains, rules)
-        quarantined = [BadRow(one.new.row, "value", _decrease(one)) for one in decreasing]
-        if on_decrease == "reject":
-            _refuse(quarantined)
-        await self._store(project_id, fitting, decreasing)
+        fitting, unfit = await self._place(chains, rules, spikes=on_spike == "accept")
+        options = {"reverse_read": on_decrease, "spike": on_spike}
+        _refuse([_unfit_row(one) for one in unfit if one.fault and options[one.fault] == "reject"])
+        await self._store(project_id, fitting, unfit)
         return BulkReport(
             accepted=len(fitting),
             duplicates=duplicates,
-            quarantined=tuple(sorted(quarantined, key=lambda one: one.row)),
+            quarantined=tuple(sorted(map(_unfit_row, unfit), key=lambda one: one.row)),
             late=sum(map(is_late, fitting)),
             refused=tuple(sorted(bad, key=lambda one: one.row)),
         )
@@ -181,7 +184,7 @@ class ReadingService:
             for (key, batch), around in zip(rows.items(), stored, strict=True)
         ]
 
-    async def _place(self, chains: Sequence[Chain], rules: ReadingRules) -> Placing:
+    async def _place(self, chains: Sequence[Chain], rules: ReadingRules, *, spikes: bool) -> Placing:
         since = {
             index: moment
             for index, chain in enumerate(chains)
@@ -196,36 +199,37 @@ class ReadingService:
         )
         starts = {index: history.get(order) for order, index in enumerate(since)}
         fitting: list[Placed] = []
-        decreasing: list[Placed] = []
+        unfit: list[Placed] = []
         for index, chain in enumerate(chains):
-            fits, falls = place_chain(chain, rules, starts.get(index))
+            fits, fits_not = place_chain(chain, rules, starts.get(index), spikes=spikes)
             fitting += fits
-            decreasing += falls
-        return fitting, decreasing
+            unfit += fits_not
+        return fitting, unfit
 
-    async def _store(self, project_id: str, fitting: Sequence[Placed], decreasing: Sequence[Placed]) -> None:
-        if not fitting and not decreasing:
+    async def _store(self, project_id: str, fitting: Sequence[Placed], unfit: Sequence[Placed]) -> None:
+        if not fitting and not unfit:
             return
         now = await self.repository.moment()
-        await self.repository.copy_readings([*fitting, *decreasing], now)
-        if decreasing:
-            queued = [(one, _decrease(one)) for one in decreasing]
-            await self.repository.insert_reverse_reads(project_id, queued, now)
+        await self.repository.copy_readings([*fitting, *unfit], now)
+        if unfit:
+            queued = [(one, _unfit_row(one).message) for one in unfit]
+            await self.repository.queue_suspects(project_id, queued, now)
         since: dict[int, datetime] = {}
         for one in filter(is_late, fitting):
             point = one.place.installation.service_point_id
             since[point] = min(one.since, since.get(point, one.since))
-        if since:
-            await self.repository.request_rerates(since, now)
+        await request_rerates(self.connection, project_id, since)
 
 
-def _check_options(rows: Sequence[Any], on_decrease: str, on_duplicate: str) -> None:
+def _check_options(rows: Sequence[Any], on_decrease: str, on_duplicate: str, on_spike: str) -> None:
     if len(rows) > ROWS_MOST:
         raise InvalidInputError(f"must have at most {ROWS_MOST} entries", field="rows")
     if on_decrease not in ON_DECREASE:
         raise InvalidInputError(f"must be one of {', '.join(ON_DECREASE)}", field="on_decrease")
     if on_duplicate not in ON_DUPLICATE:
         raise InvalidInputError(f"must be one of {', '.join(ON_DUPLICATE)}", field="on_duplicate")
+    if on_spike not in ON_SPIKE:
+        raise InvalidInputError(f"must be one of {', '.join(ON_SPIKE)}", field="on_spike")
 
 
 def _refuse(bad: Sequence[BadRow]) -> None:
@@ -285,7 +289,10 @@ def _same_moment(stored: Stored, chain: Chain) -> bool:
     return stored.counted.read_at == chain.new[0].read_at
 
 
-def _decrease(one: Placed) -> str:
-    return (
-        f"{plain(one.new.value)} does not fit between the readings around it: the counter would run backwards"
-    )
+def _unfit_row(one: Placed) -> BadRow:
+    value = plain(one.new.value)
+    if one.fault == "spike":
+        message = f"{value} is a spike: no counter comes so far from the readings before it"
+    else:
+        message = f"{value} does not fit between the readings around it: the counter would run backwards"
+    return BadRow(one.new.row, "value", message)

@@ -19,6 +19,14 @@ NEAR_END = Decimal("0.7")
 #: ... that then counted little.
 SMALL_STEP = Decimal("0.3")
 
+#: A spike is so many times what is plausible for the time it took ...
+SPIKE_TIMES = 100
+#: ... and more than any register counts a day: 42 MW, the water of a city. So an idle plant may start again.
+SPIKE_LEAST = Decimal(1_000_000)
+
+#: A total that the columns of bills cannot be relied on to price.
+TOTAL_MOST = Decimal(10) ** 11
+
 HISTORY = timedelta(days=90)
 ONE_DAY = timedelta(days=1)
 
@@ -58,6 +66,13 @@ def following_total(
     else:
         believed = step <= plausible
     return previous_total + step if believed else None
+
+
+def changed_since(previous: Counted | None, installed_at: datetime, at: datetime) -> datetime:
+    """Return since when bills may change by a reading: before its moment, where another has the same one."""
+    if previous is None:
+        return installed_at
+    return min(previous.read_at, at - timedelta(microseconds=1))
 
 
 def placed_total(
@@ -111,6 +126,34 @@ def plausible_step(
     start = history[place]
     average = (previous.total - start.total) / _days(previous.read_at - start.read_at)
     return factor * average * _days(max(at - previous.read_at, ONE_DAY))
+
+
+def may_spike(step: Decimal, span: timedelta) -> bool:
+    """Return whether a step is so large that only history can tell whether it is a spike."""
+    return step > SPIKE_LEAST and step > SPIKE_LEAST * _days(max(span, ONE_DAY))
+
+
+def is_spike(
+    previous: Counted | None,
+    following: Counted | None,
+    total: Decimal,
+    at: datetime,
+    plausible: Decimal | None,
+) -> bool:
+    """Return whether a counter cannot honestly have come to a total at a moment.
+
+    Between two known readings nothing is a spike: the counter is known to come there.
+
+    :param plausible: as of `plausible_step`; without history only a total that cannot be priced is a spike
+    """
+    if following is not None:
+        return False
+    if total >= TOTAL_MOST and (previous is None or previous.total < TOTAL_MOST):
+        return True
+    if previous is None or plausible is None:
+        return False
+    step = total - previous.total
+    return may_spike(step, at - previous.read_at) and step > SPIKE_TIMES * plausible
 
 
 def _days(span: timedelta) -> Decimal:

@@ -78,6 +78,9 @@ Rate = Annotated[
     BeforeValidator(_number, json_schema_input_type=str | float),
     Field(ge=0, lt=1, max_digits=8, decimal_places=6),
 ]
+Force = Annotated[
+    bool, Field(description="in billed time, too: the bills there are looked at again by the next run")
+]
 Text = Annotated[str, Field(min_length=1, max_length=TEXT_LONGEST), AfterValidator(_text)]
 Day = Annotated[date, AfterValidator(_usable_date)]
 
@@ -178,6 +181,7 @@ class VersionFields(Fields):
     weekend_is_holiday: bool = False
     fixed_charges: list[FixedChargeFields] = Field(default_factory=list, max_length=CHARGES_MOST)
     tax_rules: list[TaxFields] = Field(default_factory=list, max_length=3)
+    force: Force = False
 
 
 class AssignmentFields(Fields):
@@ -190,12 +194,14 @@ class AssignmentFields(Fields):
     )
     valid_from: Day = Field(alias="from", description="a local date: from its midnight on")
     valid_to: Day | None = Field(None, alias="to", description="a local date, exclusive; null: until ended")
+    force: Force = False
 
 
 class EndFields(Fields):
     """The end of an assignment."""
 
     valid_to: Day | None = Field(alias="to", description="a local date, exclusive; null: it has no end")
+    force: Force = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,10 +223,29 @@ class Assignment:
     id: int
     tariff: str
     service_point: str | None
+    service_point_id: int | None
     commodity: Commodity
     subtype: str | None
     valid_from: datetime
     valid_to: datetime | None
+
+    def span(self, first: datetime, until: datetime | None) -> Span:
+        """Return a part of the time in which it holds."""
+        return Span(self.service_point_id, self.subtype, first, until)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A time in which a tariff begins or ceases to hold at a service point, or as a default.
+
+    :ivar service_point_id: None for a default
+    :ivar until: exclusive, None where there is no end
+    """
+
+    service_point_id: int | None
+    subtype: str | None
+    first: datetime
+    until: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

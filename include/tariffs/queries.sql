@@ -92,7 +92,7 @@ RETURNING id
 
 -- name: list_assignments
 -- A page of a project's assignments by ascending id, or the one with this id.
-SELECT a.id, t.key AS tariff, p.key AS service_point, a.commodity, a.subtype, a.valid_from,
+SELECT a.id, t.key AS tariff, p.key AS service_point, a.service_point_id, a.commodity, a.subtype, a.valid_from,
        nullif(a.valid_to, 'infinity') AS valid_to
 FROM tariff_assignment a
 JOIN tariff t ON t.id = a.tariff_id
@@ -120,26 +120,85 @@ WHERE a.id = %(id)s AND a.project_id = %(project_id)s
                      AND (a.service_point_id IS NULL OR b.service_point_id = a.service_point_id))
 
 -- name: find_applied
--- What holds at a service point at a moment. One that has any assignment of its own uses only those; else the
--- default of its subtype, where there is any; else the default without subtype.
-WITH point AS (
-    SELECT p.id, p.project_id, p.commodity, p.subtype,
-           CASE WHEN EXISTS (SELECT FROM tariff_assignment a WHERE a.service_point_id = p.id) THEN 'own'
-                WHEN EXISTS (SELECT FROM tariff_assignment a
-                              WHERE a.project_id = p.project_id AND a.commodity = p.commodity
-                                AND a.service_point_id IS NULL AND a.subtype = p.subtype) THEN 'subtype'
-                ELSE 'default' END AS source
-    FROM service_point p
-    WHERE p.id = %(service_point_id)s
-)
-SELECT a.id AS assignment_id, p.source, t.key AS tariff, v.id AS version_id, v.tariff_id
-FROM point p
-JOIN tariff_assignment a
-  ON CASE p.source WHEN 'own' THEN a.service_point_id = p.id
-          ELSE a.project_id = p.project_id AND a.commodity = p.commodity AND a.service_point_id IS NULL
-               AND a.subtype IS NOT DISTINCT FROM CASE p.source WHEN 'subtype' THEN p.subtype END END
+-- What holds at a service point at a moment: its own assignment, where there is none then the default of its subtype,
+-- where there is none the default for all.
+SELECT a.id AS assignment_id,
+       CASE WHEN a.service_point_id IS NOT NULL THEN 'own' WHEN a.subtype IS NOT NULL THEN 'subtype'
+            ELSE 'default' END AS source,
+       t.key AS tariff, v.id AS version_id, v.tariff_id
+FROM service_point p
+CROSS JOIN LATERAL (
+    SELECT * FROM tariff_assignment a
+    WHERE a.valid_from <= %(at)s AND a.valid_to > %(at)s
+      AND (a.service_point_id = p.id
+           OR (a.service_point_id IS NULL AND a.project_id = p.project_id AND a.commodity = p.commodity
+               AND (a.subtype IS NULL OR a.subtype = p.subtype)))
+    ORDER BY a.service_point_id IS NULL, a.subtype IS NULL LIMIT 1) AS a
 JOIN tariff t ON t.id = a.tariff_id
 CROSS JOIN LATERAL (SELECT id, tariff_id FROM tariff_version
                      WHERE tariff_id = t.id AND effective_from <= %(at)s
                      ORDER BY effective_from DESC LIMIT 1) AS v
-WHERE a.valid_from <= %(at)s AND a.valid_to > %(at)s
+WHERE p.id = %(service_point_id)s
+
+-- name: spans_of_version
+-- When and where a version holds: its tariff's assignments from its date until that of the next version.
+SELECT a.service_point_id, a.subtype, greatest(a.valid_from, v.effective_from) AS first,
+       nullif(least(a.valid_to, coalesce(n.effective_from, 'infinity')), 'infinity') AS until
+FROM tariff_version v
+JOIN tariff_assignment a ON a.tariff_id = v.tariff_id
+LEFT JOIN LATERAL (SELECT min(effective_from) AS effective_from FROM tariff_version
+                    WHERE tariff_id = v.tariff_id AND effective_from > v.effective_from) AS n ON true
+WHERE v.id = %(version_id)s
+  AND a.valid_to > v.effective_from AND (n.effective_from IS NULL OR a.valid_from < n.effective_from)
+
+-- name: request_rerates
+-- Have the next run look again at bills that end after the beginning of such a span, of all service points at which the
+-- assignment holds in it (see find_applied) and that have a bill there or may be getting one; where they have one, only
+-- if that is forced. One row: how many have one, and since when.
+WITH span AS (
+    SELECT service_point_id, subtype, first, coalesce(until, 'infinity') AS until
+    FROM unnest(%(service_point_ids)s::bigint[], %(subtypes)s::text[], %(firsts)s::timestamptz[],
+                %(ends)s::timestamptz[]) AS s (service_point_id, subtype, first, until)
+), open_run AS (
+    SELECT max(period_to) AS period_to FROM billing_run
+    WHERE project_id = %(project_id)s AND commodity = %(commodity)s AND state <> 'succeeded'
+), place AS (
+    SELECT s.service_point_id AS id, NULL AS subtype, false AS own_first, false AS subtype_first, s.first, s.until
+    FROM span s WHERE s.service_point_id IS NOT NULL
+    UNION ALL
+    SELECT p.id, p.subtype, true, s.subtype IS NULL, s.first, s.until
+    FROM span s
+    CROSS JOIN LATERAL (SELECT id, subtype FROM service_point
+                         WHERE s.service_point_id IS NULL AND project_id = %(project_id)s
+                           AND commodity = %(commodity)s AND (s.subtype IS NULL OR subtype = s.subtype)
+                        OFFSET 0) AS p
+), touched AS (
+    SELECT c.id, min(c.first) AS since, min(b.period_from) AS billed_since
+    FROM place c
+    CROSS JOIN open_run r
+    LEFT JOIN LATERAL (
+        SELECT b.period_from FROM bill b
+        WHERE b.service_point_id = c.id AND b.state <> 'void' AND b.period_to > c.first AND b.period_from < c.until
+          AND NOT coalesce(
+              (SELECT range_agg(tstzrange(n.valid_from, n.valid_to))
+               FROM (SELECT valid_from, valid_to FROM tariff_assignment
+                      WHERE c.own_first AND service_point_id = c.id
+                     UNION ALL
+                     SELECT valid_from, valid_to FROM tariff_assignment
+                      WHERE c.subtype_first AND service_point_id IS NULL AND project_id = %(project_id)s
+                        AND commodity = %(commodity)s AND subtype = c.subtype) AS n)
+              @> tstzrange(greatest(b.period_from, c.first), least(b.period_to, c.until)), false)
+        ORDER BY b.period_to LIMIT 1) AS b ON true
+    WHERE b.period_from IS NOT NULL
+       OR (c.first < r.period_to AND EXISTS (SELECT FROM meter_installation i WHERE i.service_point_id = c.id))
+    GROUP BY c.id
+), requested AS (
+    INSERT INTO rerate_request (service_point_id, since, requested_at)
+    SELECT id, since, clock_timestamp() FROM touched
+    WHERE %(force)s OR billed_since IS NULL
+    ORDER BY id
+    ON CONFLICT (service_point_id) DO UPDATE
+    SET since = least(rerate_request.since, excluded.since),
+        requested_at = greatest(rerate_request.requested_at, excluded.requested_at)
+)
+SELECT count(billed_since) AS points, min(billed_since) AS since FROM touched

@@ -14,7 +14,7 @@ from include.billing.model import FixedCharge, TariffVersion, TaxRule, Tier, Tou
 from include.kit.db import Connection
 from include.kit.sql import load_queries
 from include.settings import get_settings
-from include.tariffs.model import Applied, Assignment, Tariff, TariffFields, in_order
+from include.tariffs.model import Applied, Assignment, Span, Tariff, TariffFields, in_order
 
 queries = load_queries(__file__)
 
@@ -120,6 +120,27 @@ class TariffRepository:
             queries.delete_assignment, {"id": assignment_id, "project_id": self.project_id}
         )
         return cursor.rowcount == 1
+
+    async def spans_of_version(self, version_id: int) -> list[Span]:
+        return [Span(**row) for row in await self._rows(queries.spans_of_version, version_id=version_id)]
+
+    async def request_rerates(
+        self, spans: Sequence[Span], commodity: str, *, force: bool
+    ) -> tuple[int, datetime | None]:
+        """Return how many service points have bills within the spans, and since when.
+
+        :param force: ask for a look at those bills, too, not only at those that may be being made
+        """
+        [row] = await self._rows(
+            queries.request_rerates,
+            service_point_ids=[span.service_point_id for span in spans],
+            subtypes=[span.subtype for span in spans],
+            firsts=[span.first for span in spans],
+            ends=[span.until for span in spans],
+            commodity=commodity,
+            force=force,
+        )
+        return row["points"], row["since"]
 
     async def find_applied(self, service_point_id: int, at: datetime) -> tuple[Applied, int] | None:
         """Return what holds at a moment, and the id of its tariff."""

@@ -10,10 +10,13 @@ from include.billing.model import TariffVersion
 from include.errors import ConflictError, InvalidInputError, InvalidRowsError, NotFoundError
 from include.kit.clock import Clock, system_clock
 from include.kit.db import Connection
+from include.readings.locks import share_readings
 from include.tariffs.model import (
     Applied,
     Assignment,
     AssignmentFields,
+    EndFields,
+    Span,
     Tariff,
     TariffFields,
     VersionFields,
@@ -75,8 +78,9 @@ class TariffService:
 
         :raises InvalidRowsError: it contradicts itself; names each field
         :raises NotFoundError: no such tariff
-        :raises ConflictError: the tariff has a version of that date
+        :raises ConflictError: the tariff has a version of that date, or it would hold in billed time
         """
+        await self._share_readings()
         tariff = await self.find_tariff(key)
         version = make_version(fields, await self.zone(), tariff_id=tariff.id)
         problems = version_problems(version)
@@ -89,6 +93,8 @@ class TariffService:
                 " version says never changes",
                 field="effective_from",
             )
+        spans = await self.repository.spans_of_version(version_id)
+        await self._look_again(spans, tariff.commodity, "effective_from", force=fields.force)
         return (await load_versions(self.connection, [tariff.id]))[version_id]
 
     async def list_versions(self, key: str) -> list[TariffVersion]:
@@ -100,8 +106,9 @@ class TariffService:
         """Have a tariff hold from a date on.
 
         :raises InvalidInputError: unknown tariff or service point, another commodity, no span
-        :raises ConflictError: another one holds within that span
+        :raises ConflictError: another one holds within that span, or it is billed
         """
+        await self._share_readings()
         rows = await self.repository.list_tariffs(key=fields.tariff)
         if not rows:
             raise InvalidInputError(f"there is no tariff {fields.tariff!r}", field="tariff")
@@ -117,6 +124,8 @@ class TariffService:
         )
         if assignment_id is None:
             raise ConflictError("another tariff is assigned within that span: end that assignment first")
+        span = Span(point_id, fields.subtype, valid_from, valid_to)
+        await self._look_again([span], tariff.commodity, "from", force=fields.force)
         return await self.find_assignment(assignment_id)
 
     async def list_assignments(
@@ -134,26 +143,34 @@ class TariffService:
             raise NotFoundError(f"there is no tariff assignment {assignment_id}")
         return rows[0]
 
-    async def end_assignment(self, assignment_id: int, day: date | None) -> Assignment:
+    async def end_assignment(self, assignment_id: int, fields: EndFields) -> Assignment:
         """Have an assignment end at a local midnight, or never.
 
         :raises NotFoundError: no such assignment
         :raises InvalidInputError: it would end before it begins
-        :raises ConflictError: another one holds within what would be added to it
+        :raises ConflictError: another one holds within what would be added to it, or what changes is billed
         """
+        await self._share_readings()
         assignment = await self.find_assignment(assignment_id)
-        valid_to = None if day is None else local_midnight(day, await self.zone())
+        valid_to = None if fields.valid_to is None else local_midnight(fields.valid_to, await self.zone())
         if valid_to is not None and valid_to <= assignment.valid_from:
             raise InvalidInputError("must be after from", field="to")
         if not await self.repository.end_assignment(assignment_id, valid_to):
             raise ConflictError("another tariff is assigned within that span: end that assignment first")
+        if valid_to != assignment.valid_to:
+            ends = sorted(end for end in (assignment.valid_to, valid_to) if end is not None)
+            span = assignment.span(ends[0], ends[1] if len(ends) > 1 else None)
+            await self._look_again([span], assignment.commodity, "to", force=fields.force)
         return await self.find_assignment(assignment_id)
 
     async def delete_assignment(self, assignment_id: int) -> None:
         """Take away an assignment by which no bill was made. Raises NotFoundError, ConflictError."""
-        await self.find_assignment(assignment_id)
+        await self._share_readings()
+        assignment = await self.find_assignment(assignment_id)
         if not await self.repository.delete_assignment(assignment_id):
             raise ConflictError("there are bills within its span: end it instead")
+        span = assignment.span(assignment.valid_from, assignment.valid_to)
+        await self.repository.request_rerates([span], assignment.commodity, force=False)
 
     async def applied(self, service_point: str, at: datetime | None) -> tuple[Applied, TariffVersion]:
         """Return what holds at a service point at a moment, by default now.
@@ -168,6 +185,21 @@ class TariffService:
             raise NotFoundError(f"no tariff holds at service point {service_point!r} then")
         applied, tariff_id = found
         return applied, (await load_versions(self.connection, [tariff_id]))[applied.version_id]
+
+    async def _share_readings(self) -> None:
+        """Hold off cutoffs of billing runs; before any row is locked."""
+        await share_readings(self.connection, self.repository.project_id)
+
+    async def _look_again(self, spans: Sequence[Span], commodity: str, field: str, *, force: bool) -> None:
+        """Have bills within spans looked at again. Raises ConflictError where that is not forced."""
+        points, since = await self.repository.request_rerates(spans, commodity, force=force)
+        if since is not None and not force:
+            first = since.astimezone(await self.zone())
+            raise ConflictError(
+                f"lies in billed time: bills of {points} service point{'s' * (points > 1)} exist since"
+                f" {first.isoformat()}; `force` it to have them looked at again",
+                field=field,
+            )
 
     async def _assigned_point(self, fields: AssignmentFields, tariff: Tariff) -> int | None:
         if fields.service_point is None:

@@ -70,6 +70,8 @@ def insert_project(url: str, project: str, meters: int, *, unread: int = 0) -> N
     with psycopg.connect(url) as connection:
         for statement in STATEMENTS:
             connection.execute(statement, values)
+            # As autovacuum does soon after: a plan made for small tables takes minutes with large ones.
+            connection.execute("ANALYZE")
     read(url, project, 1, meters - unread)
 
 
@@ -77,7 +79,6 @@ def read(url: str, project: str, first: int, last: int) -> None:
     """Insert the readings of a minute ago of the meters with these numbers."""
     with psycopg.connect(url) as connection:
         connection.execute(READ, {"project": project, "first": first, "last": last})
-        # As autovacuum does soon after: a plan made for empty tables takes minutes.
         connection.execute("ANALYZE")
 
 

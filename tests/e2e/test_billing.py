@@ -19,6 +19,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import psutil
+import psycopg
 import pytest
 import requests
 
@@ -32,6 +33,7 @@ from tests.e2e.receiver import Receiver
 
 ZONE = ZoneInfo("Asia/Shanghai")
 PASSWORD = "correct horse battery staple"
+METERS = 50_000
 NEVER = {"month": 2, "day": 29, "hour": 4, "minute": 5}
 
 
@@ -231,19 +233,40 @@ class TestScheduled:
 
 class TestManual:
     def test_trigger_bills_those_that_are_named_up_to_now(self, biller: Biller, town: Town) -> None:
+        before, points, total = biller.totals(101)
         run = biller.trigger(town.key, biller.definition_id(town.off))
         assert biller.wait_run(run) == "success"
-        assert biller.totals(101) == (122, 61, worth(61))
-        newest = biller.history(101)[:61]
+        # Everything up to the last bill is paid for, and nothing was used since.
+        assert biller.totals(101) == (before + points, points, total)
+        newest = biller.history(101)[:points]
         assert {bill["from_time"] for bill in newest} == {f"{town.due.astimezone(ZONE):%Y-%m-%dT%H:%M:%S}"}
         [entry] = biller.executions(town.off)
         assert (entry["origin"], entry["state"]) == ("manual", "succeeded")
         assert len(biller.executions(town.key)) == 1
 
+    def test_two_runs_of_one_task_take_turns(self, biller: Biller, town: Town, url: str) -> None:
+        """Somebody bills the task: the run waits for it, without a worker."""
+        before, points, _ = biller.totals(101)
+        with psycopg.connect(url, autocommit=True) as somebody:
+            number = biller.definition_id(town.key)
+            somebody.execute("SELECT pg_advisory_lock(%s, %s)", [TURN_LOCK_CLASS, number])
+            run = biller.trigger(town.key)
+            instances = f"{run}/taskInstances"
+
+            def states() -> set[str]:
+                found = biller.client.airflow("GET", instances)["task_instances"]
+                return {one["state"] for one in found if one["task_id"] == "bill"}
+
+            biller.client.wait("it waits", lambda: states() == {"deferred"})
+            assert biller.totals(101)[0] == before
+        assert biller.wait_run(run) == "success"
+        assert biller.totals(101)[0] == before + points
+
     def test_one_that_hangs_elsewhere_fails_the_run(self, biller: Biller, town: Town) -> None:
+        before = biller.totals(101)
         run = biller.trigger(town.key, 999_999)
         assert biller.wait_run(run) == "failed"
-        assert biller.totals(101)[0] == 122
+        assert biller.totals(101) == before
 
     def test_airflow_dags_test(self, biller: Biller) -> None:
         key = biller.create(199, NEVER, "dags test")["natrual_key"]
@@ -328,15 +351,15 @@ def delete(client: Client, path: str) -> None:
     assert answer.status_code == 204, answer.text
 
 
+@pytest.fixture(scope="module")
+def city(biller: Biller, url: str) -> str:
+    """The task of project 103, which has very many meters."""
+    insert_project(url, "103", METERS)
+    return str(biller.create(103, NEVER, "city")["natrual_key"])
+
+
 class TestKilled:
     """Workers killed in the middle of 50,000 meters: each is billed once, by whoever comes after."""
-
-    METERS = 50_000
-
-    @pytest.fixture(scope="class")
-    def city(self, biller: Biller, url: str) -> str:
-        insert_project(url, "103", self.METERS)
-        return str(biller.create(103, NEVER, "city")["natrual_key"])
 
     def wait_midway(self, biller: Biller, key: str) -> psutil.Process:
         """Return the process that bills, once some of the meters are billed and some are not."""
@@ -347,7 +370,7 @@ class TestKilled:
         )
         number = biller.definition_id(key)
         deadline = time.monotonic() + 90
-        while not (found := biller.client.rows(statement, number, self.METERS, TURN_LOCK_CLASS, number)):
+        while not (found := biller.client.rows(statement, number, METERS, TURN_LOCK_CLASS, number)):
             assert time.monotonic() < deadline, "no run was seen midway"
         port = found[0]["client_port"]
         [pid] = {
@@ -359,10 +382,10 @@ class TestKilled:
 
     def check(self, biller: Biller, key: str, run: str, bills: int) -> None:
         assert biller.wait_run(run, timeout=300) == "success"
-        assert biller.totals(103) == (bills, self.METERS, worth(self.METERS))
+        assert biller.totals(103) == (bills, METERS, worth(METERS))
         summary = biller.summary(run)
         assert (summary["succeeded"], summary["parked"]) == (1, 0)
-        assert summary["billed"] == self.METERS
+        assert summary["billed"] == METERS
         [entry, *_] = biller.executions(key)
         assert (entry["state"], entry["attempts"]) == ("succeeded", 2)
         attempts = biller.client.own("GET", f"/executions/{entry['id']}/attempts")["items"]
@@ -372,7 +395,7 @@ class TestKilled:
     def test_the_task_alone(self, biller: Biller, city: str) -> None:
         run = biller.trigger(city)
         self.wait_midway(biller, city).send_signal(signal.SIGKILL)
-        self.check(biller, city, run, self.METERS)
+        self.check(biller, city, run, METERS)
 
     def test_the_worker_with_its_task(self, biller: Biller, city: str) -> None:
         run = biller.trigger(city)
@@ -381,7 +404,7 @@ class TestKilled:
         assert worker is not None
         for process in (worker, task):
             process.send_signal(signal.SIGKILL)
-        self.check(biller, city, run, 2 * self.METERS)
+        self.check(biller, city, run, 2 * METERS)
         biller.switch(city, enabled=False)
 
 

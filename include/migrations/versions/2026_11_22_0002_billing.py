@@ -158,7 +158,7 @@ CREATE TABLE household (
     PRIMARY KEY (service_point_id, valid_from)
 );
 
--- Append-only and bitemporal: what was known at a moment is what was recorded by then and not superseded by then.
+-- Append-only and bitemporal: what was known at a moment is what was recorded and not superseded by then.
 CREATE TABLE reading (
     id              bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     register_id     bigint NOT NULL,     -- no foreign keys: the one statement that writes readings joins both
@@ -167,7 +167,7 @@ CREATE TABLE reading (
     recorded_at     timestamptz NOT NULL DEFAULT clock_timestamp(),
     value           numeric(18, 6) NOT NULL CONSTRAINT reading_value CHECK (value >= 0),     -- as displayed
     total           numeric(20, 6) NOT NULL,   -- value + turns of the register x modulus: never decreases
-    top_up          numeric(18, 6) NOT NULL DEFAULT 0,     -- of meters that show what remains: bought since the last
+    top_up          numeric(18, 6) NOT NULL DEFAULT 0,     -- of meters that show what remains
     source          text NOT NULL CONSTRAINT reading_source CHECK
                     (source IN ('meter', 'manual', 'import', 'pull', 'install', 'remove', 'correction')),
     quality         text NOT NULL CONSTRAINT reading_quality CHECK
@@ -179,14 +179,15 @@ CREATE TABLE reading (
 CREATE UNIQUE INDEX reading_unique ON reading (register_id, read_at, source) WHERE supersedes_id IS NULL;
 CREATE INDEX reading_in_time ON reading (register_id, read_at, id);
 
--- What was known of a register at a moment; inlined into the queries that use it. A subquery that yields a value,
--- not a join, so that a look for the last reading walks the index and stops at the first good one.
+-- What was known of a register at a moment; inlined into the queries that use it. A subquery that yields a
+-- value, not a join, so that a look for the last reading walks the index and stops at the first good one.
 CREATE FUNCTION good_readings(of_register bigint, of_installation bigint, known_at timestamptz)
 RETURNS SETOF reading LANGUAGE sql STABLE AS $$
     SELECT r.* FROM reading r
     WHERE r.register_id = of_register AND r.installation_id = of_installation
       AND r.recorded_at <= known_at AND r.quality <> 'suspect'
-      AND (SELECT c.id FROM reading c WHERE c.supersedes_id = r.id AND c.recorded_at <= known_at LIMIT 1) IS NULL
+      AND (SELECT c.id FROM reading c
+           WHERE c.supersedes_id = r.id AND c.recorded_at <= known_at LIMIT 1) IS NULL
 $$;
 
 CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -212,7 +213,8 @@ CREATE TABLE tariff_version (
     id                 bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     tariff_id          bigint NOT NULL REFERENCES tariff,
     effective_from     timestamptz NOT NULL,       -- local midnight of its date
-    frame              text NOT NULL CONSTRAINT tariff_version_frame CHECK (frame IN ('MONTH', 'YEAR', 'PERIOD')),
+    frame              text NOT NULL CONSTRAINT tariff_version_frame
+                       CHECK (frame IN ('MONTH', 'YEAR', 'PERIOD')),
     mode               text NOT NULL CONSTRAINT tariff_version_mode CHECK (mode IN ('ADDER', 'ABSOLUTE')),
     on_occupant_change text NOT NULL DEFAULT 'RESET' CONSTRAINT tariff_version_occupant
                        CHECK (on_occupant_change IN ('RESET', 'CONTINUE')),
@@ -231,14 +233,15 @@ CREATE TABLE tier (
     ordinal      smallint NOT NULL CONSTRAINT tier_ordinal CHECK (ordinal BETWEEN 1 AND 20),
     upper_limit  numeric(18, 6) CONSTRAINT tier_limit CHECK (upper_limit > 0),    -- null: open
     price        numeric(12, 6) NOT NULL,          -- full price, or what is added in mode ADDER
-    persons_step numeric(18, 6) NOT NULL DEFAULT 0,    -- added to the limit, a person above the base and month
+    persons_step numeric(18, 6) NOT NULL DEFAULT 0,    -- added to the limit, a person and month
     kind_prices  jsonb,                            -- of ABSOLUTE with time of use: {"PEAK": "0.62", ...}
     PRIMARY KEY (version_id, ordinal)
 );
 
 CREATE TABLE tou_price (
     version_id bigint NOT NULL REFERENCES tariff_version,
-    kind       text NOT NULL CONSTRAINT tou_price_kind CHECK (kind IN ('TIP', 'PEAK', 'FLAT', 'VALLEY', 'DEEP')),
+    kind       text NOT NULL CONSTRAINT tou_price_kind
+               CHECK (kind IN ('TIP', 'PEAK', 'FLAT', 'VALLEY', 'DEEP')),
     price      numeric(12, 6) NOT NULL,
     PRIMARY KEY (version_id, kind)
 );
@@ -248,7 +251,8 @@ CREATE TABLE tou_window (
     ordinal      smallint NOT NULL,
     season_from  smallint NOT NULL,      -- month x 100 + day, both ends belong to the season
     season_to    smallint NOT NULL,
-    day_type     text NOT NULL CONSTRAINT tou_window_day_type CHECK (day_type IN ('any', 'weekday', 'holiday')),
+    day_type     text NOT NULL CONSTRAINT tou_window_day_type
+                 CHECK (day_type IN ('any', 'weekday', 'holiday')),
     start_minute smallint NOT NULL,      -- local, half-open
     end_minute   smallint NOT NULL CONSTRAINT tou_window_span CHECK
                  (0 <= start_minute AND start_minute < end_minute AND end_minute <= 1440),
@@ -286,7 +290,8 @@ CREATE TABLE tariff_assignment (
     valid_to         timestamptz NOT NULL DEFAULT 'infinity',
     CONSTRAINT tariff_assignment_span CHECK (valid_from < valid_to),
     CONSTRAINT tariff_assignment_once EXCLUDE USING gist
-        (service_point_id WITH =, tstzrange(valid_from, valid_to) WITH &&) WHERE (service_point_id IS NOT NULL),
+        (service_point_id WITH =, tstzrange(valid_from, valid_to) WITH &&)
+        WHERE (service_point_id IS NOT NULL),
     CONSTRAINT tariff_assignment_default_once EXCLUDE USING gist
         (project_id WITH =, commodity WITH =, coalesce(subtype, '') WITH =,
          tstzrange(valid_from, valid_to) WITH &&) WHERE (service_point_id IS NULL)
@@ -313,7 +318,8 @@ CREATE TABLE billing_task (
     definition_id bigint PRIMARY KEY REFERENCES definition ON DELETE CASCADE,
     natrual_key   text NOT NULL CONSTRAINT billing_task_key_unique UNIQUE
                   CONSTRAINT billing_task_key CHECK (natrual_key ~ '^[0-9a-f]{32}$'),
-    commodity     text NOT NULL CONSTRAINT billing_task_commodity CHECK (commodity IN ('water', 'electricity')),
+    commodity     text NOT NULL CONSTRAINT billing_task_commodity
+                  CHECK (commodity IN ('water', 'electricity')),
     crontab       jsonb NOT NULL,        -- as it was sent
     last_run_at   timestamptz,
     run_count     bigint NOT NULL DEFAULT 0
@@ -326,7 +332,7 @@ CREATE TABLE billing_run (
     commodity     text NOT NULL,
     due_at        timestamptz NOT NULL,      -- the instant; bills end there, or at the midnight before it
     period_to     timestamptz NOT NULL,
-    cutoff        timestamptz NOT NULL,      -- readings recorded later do not count, however often it is retried
+    cutoff        timestamptz NOT NULL,      -- readings recorded later do not count, also when it is retried
     origin        text NOT NULL CONSTRAINT billing_run_origin CHECK (origin IN ('scheduled', 'manual')),
     state         text NOT NULL CONSTRAINT billing_run_state
                   CHECK (state IN ('running', 'succeeded', 'partial', 'failed')),
@@ -345,8 +351,8 @@ CREATE INDEX billing_run_by_project ON billing_run (project_id, id);
 """
 
 BILLS = """
--- Bills and their parts carry no foreign keys: a run writes them in one statement from the very rows they would
--- point to, none of which is ever deleted, and a check per row and key would cost more than the bill itself.
+-- Bills and their parts carry no foreign keys: a run writes them in one statement from the very rows they
+-- would point to, none of which is ever deleted, and a check per row and key would cost more than the bill.
 CREATE SEQUENCE bill_id;
 CREATE TABLE bill (
     id                bigint NOT NULL DEFAULT nextval('bill_id') PRIMARY KEY,
@@ -370,8 +376,8 @@ CREATE TABLE bill (
     closing           numeric(20, 6),
     charge            numeric(14, 2) NOT NULL,
     rounding_delta    numeric(20, 12) NOT NULL,    -- charge minus the sum of unrounded lines
-    -- billed quantity, adjustments included, since the later of 1 January and the last change of occupants
-    year_quantity     numeric(20, 6) NOT NULL,
+    -- what the year counted at its end, for people: no bill is worked out from it
+    year_quantity     numeric(20, 6),
     estimates_in_a_row integer NOT NULL,
     flags             text[] NOT NULL,
     cutoff            timestamptz NOT NULL,
@@ -415,7 +421,7 @@ CREATE TABLE bill_line (
     quantity          numeric(20, 6) NOT NULL,
     rate              numeric(14, 6) NOT NULL,
     amount            numeric(14, 2) NOT NULL,
-    included          boolean NOT NULL DEFAULT false,   -- a tax that the prices contain already: not in the sum
+    included          boolean NOT NULL DEFAULT false,   -- a tax that prices contain: not in the sum
     from_at           timestamptz NOT NULL,
     to_at             timestamptz NOT NULL,
     method            text NOT NULL,
@@ -444,7 +450,8 @@ BEGIN
     IF OLD.state = 'draft' THEN
         RETURN coalesce(NEW, OLD);
     END IF;
-    IF TG_OP = 'DELETE' OR wanted IS DISTINCT FROM OLD OR NOT (OLD.state = 'final' AND NEW.state IN ('final', 'void')) THEN
+    IF TG_OP = 'DELETE' OR wanted IS DISTINCT FROM OLD
+       OR NOT (OLD.state = 'final' AND NEW.state IN ('final', 'void')) THEN
         RAISE EXCEPTION 'bill % is %: it cannot be changed', OLD.id, OLD.state
             USING ERRCODE = 'restrict_violation', CONSTRAINT = 'bill_immutable';
     END IF;
@@ -487,15 +494,14 @@ CREATE TABLE adjustment (
     open_amount      numeric(14, 2) NOT NULL,      -- not on a bill yet: a credit never makes a bill negative
     reason           text NOT NULL,
     detail           jsonb NOT NULL,               -- the lines before and after
-    manual           boolean NOT NULL DEFAULT false,     -- a person's decision, not a difference that was found
+    manual           boolean NOT NULL DEFAULT false,     -- a person's decision, not a difference found
     actor            text,
     cutoff           timestamptz NOT NULL,
-    first_bill_id    bigint REFERENCES bill,       -- whose year_quantity counts its quantity
+    first_bill_id    bigint REFERENCES bill,       -- the first bill that carried something of it
     created_at       timestamptz NOT NULL,
     CONSTRAINT adjustment_open CHECK (open_amount = 0 OR sign(open_amount) = sign(amount))
 );
-CREATE INDEX adjustment_open_ones ON adjustment (service_point_id, id)
-    WHERE open_amount <> 0 OR first_bill_id IS NULL;
+CREATE INDEX adjustment_of_service_point ON adjustment (service_point_id, id);
 CREATE INDEX adjustment_of_bill ON adjustment (corrects_bill_id);
 CREATE INDEX adjustment_by_project ON adjustment (project_id, id);
 

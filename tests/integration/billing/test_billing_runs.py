@@ -373,3 +373,157 @@ def correct(town: Town, when: str, total: str) -> None:
         """,
         [local("2026-01-01")],
     )
+
+
+class TestOldRuns:
+    async def test_what_is_recorded_after_the_cutoff_waits_for_the_next_run(
+        self, database: Database, connection: psycopg.Connection
+    ) -> None:
+        town = Town(connection, 1)
+        for month, total in (("2026-02-01", "180"), ("2026-03-01", "250")):
+            town.read(month, total)
+        await bill(database, town, "2026-02-01")
+        await bill(database, town, "2026-03-01")
+        # killed before its first chunk, taken up again after the correction
+        connection.execute("ALTER TABLE bill DISABLE TRIGGER USER")
+        connection.execute("DELETE FROM bill WHERE period_to = %s", [local("2026-03-01")])
+        connection.execute(
+            "UPDATE billing_run SET state = 'running', finished_at = NULL, billed = 0 WHERE id = 2"
+        )
+        correct(town, "2026-02-01", "120")
+        again = await bill(database, town, "2026-03-01")
+        assert (again.billed, again.adjusted) == (1, 0)
+        assert town.one("SELECT count(*) AS n FROM rerate_request") == 1
+        town.read("2026-04-01", "300")
+        assert (await bill(database, town, "2026-04-01")).adjusted == 2
+        corrected = town.one("SELECT sum(quantity) AS n FROM adjustment")
+        assert corrected == 0  # what January had too much, February had too little
+        assert [one["quantity"] for one in town.rows("SELECT quantity FROM adjustment ORDER BY id")] == [
+            -60,
+            60,
+        ]
+
+    async def test_an_old_run_leaves_newer_bills_alone(
+        self, database: Database, connection: psycopg.Connection
+    ) -> None:
+        town = Town(connection, 1)
+        town.read("2026-02-01", "131")
+        await bill(database, town, "2026-02-01")
+        connection.execute("UPDATE billing_run SET state = 'running', finished_at = NULL")
+        town.read("2026-03-01", "190")
+        await BillingRuns(database).run(
+            RunOrder(town.task("0 0 12 1 * *"), local("2026-03-01"), "manual", "newer")
+        )
+        town.db.execute(
+            "INSERT INTO rerate_request SELECT id, '2026-01-01', now() - interval '1 day' FROM service_point"
+        )
+        again = await bill(database, town, "2026-02-01")
+        assert (again.adjusted, again.billed) == (0, 1)
+        assert town.one("SELECT count(*) AS n FROM adjustment") == 0
+
+
+class TestTariffsByMoment:
+    async def test_an_own_tariff_holds_from_its_beginning_only(
+        self, database: Database, connection: psycopg.Connection
+    ) -> None:
+        town = Town(connection, 2)
+        town.read("2026-02-01", "200")
+        own = town.one(
+            """
+            INSERT INTO tariff (project_id, key, name, commodity) VALUES ('7', 'O', 'o', 'electricity')
+            RETURNING id
+            """
+        )
+        version = town.one(
+            """
+            INSERT INTO tariff_version (tariff_id, effective_from, frame, mode, energy_price)
+            VALUES (%s, '2000-01-01', 'MONTH', 'ADDER', 2) RETURNING id
+            """,
+            own,
+        )
+        assert version
+        connection.execute(
+            """
+            INSERT INTO tariff_assignment (project_id, tariff_id, service_point_id, commodity, valid_from)
+            SELECT '7', %s, min(id), 'electricity', %s FROM service_point
+            """,
+            [own, local("2026-02-01")],
+        )
+        assert (await bill(database, town, "2026-02-01")).parked == 0
+        assert [one["charge"] for one in town.bills()] == [50]
+        town.read("2026-03-01", "300")
+        await bill(database, town, "2026-03-01")
+        assert [one["charge"] for one in town.bills(1)] == [50, 200]
+        assert [one["charge"] for one in town.bills(2)] == [50, 50]
+
+    async def test_a_bill_that_cannot_be_priced_any_more_holds_up_the_next(
+        self, database: Database, connection: psycopg.Connection
+    ) -> None:
+        town = Town(connection, 2)
+        town.read("2026-02-01", "200")
+        await bill(database, town, "2026-02-01")
+        correct(town, "2026-02-01", "180")
+        connection.execute("UPDATE tariff_assignment SET valid_from = %s", [local("2026-02-01")])
+        town.read("2026-03-01", "300")
+        report = await bill(database, town, "2026-03-01")
+        assert (report.state, report.billed, report.parked) == ("partial", 0, 2)
+        assert town.one("SELECT count(*) AS n FROM rerate_request") == 2
+        [detail] = {
+            row["detail"] for row in town.rows("SELECT left(detail, 5) AS detail FROM billing_exception")
+        }
+        assert detail == "bill "
+        connection.execute("UPDATE tariff_assignment SET valid_from = '2000-01-01'")
+        settled = await bill(database, town, "2026-03-01")
+        assert (settled.state, settled.billed, settled.adjusted) == ("succeeded", 2, 2)
+
+
+class TestWithoutAMeter:
+    async def test_time_without_a_meter_costs_nothing(
+        self, database: Database, connection: psycopg.Connection
+    ) -> None:
+        town = Town(connection, 1, minimum_charge=30)
+        town.read("2026-01-11", "140", source="remove")
+        connection.execute("UPDATE meter_installation SET valid_to = %s", [local("2026-01-11")])
+        await bill(database, town, "2026-02-01")
+        [removed] = town.bills()
+        # 40 kWh at 0.5 to 32.26 kWh (10 of 31 days of 100), then 0.6; the minimum of 10 days is 9.68
+        assert removed["charge"] == Decimal("16.13") + Decimal("4.65")
+        assert (await bill(database, town, "2026-03-01")).billed == 0
+
+    async def test_one_absurd_reading_stops_nobody_else(
+        self, database: Database, connection: psycopg.Connection
+    ) -> None:
+        town = Town(connection, 3, tiers=[("100", "0.5"), (None, "99999")])
+        town.read("2026-02-01", "200")
+        await bill(database, town, "2026-02-01")
+        connection.execute("UPDATE tariff_assignment SET valid_to = 'infinity'")
+        correct(town, "2026-02-01", "200")
+        connection.execute("ALTER TABLE reading DISABLE TRIGGER USER")
+        connection.execute(
+            """
+            UPDATE reading SET total = 999999999999, value = 999999999999
+            WHERE source = 'correction' AND id = (SELECT max(id) FROM reading)
+            """
+        )
+        town.read("2026-03-01", "250")
+        report = await bill(database, town, "2026-03-01")
+        assert (report.state, report.billed, report.parked) == ("partial", 2, 1)
+
+    async def test_distinct_beginnings_are_parked_and_billed_once(
+        self, database: Database, connection: psycopg.Connection
+    ) -> None:
+        town = Town(connection, 6)
+        connection.execute("ALTER TABLE reading DISABLE TRIGGER USER")
+        connection.execute(
+            "UPDATE meter_installation SET valid_from = valid_from + meter_id % 5 * interval '1 hour'"
+        )
+        connection.execute(
+            """
+            UPDATE reading r SET read_at = i.valid_from
+            FROM meter_installation i WHERE i.id = r.installation_id
+            """
+        )
+        for number in range(1, 6):
+            town.read("2026-02-01", "200", device=town.device(number))
+        report = await bill(database, town, "2026-02-01")
+        assert (report.billed, report.parked) == (5, 1)

@@ -73,7 +73,8 @@ class Town:
         """Insert a tariff of full prices by tiers and assign it to all."""
         tariff = self.one(
             """
-            INSERT INTO tariff (project_id, key, name, commodity) VALUES (%s, %s, 't', 'electricity') RETURNING id
+            INSERT INTO tariff (project_id, key, name, commodity)
+            VALUES (%s, %s, 't', 'electricity') RETURNING id
             """,
             self.project_id,
             key,

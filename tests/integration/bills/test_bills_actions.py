@@ -132,10 +132,32 @@ class TestVoid:
         again = await home.bill(database, *JANUARY)
         assert home.lines(again) == [("ENERGY", "TOTAL", "50.00"), ("ADJUSTMENT", "CREDIT", "-5.00")]
 
+    async def test_a_quantity_that_a_person_decided_on_counts_no_more(self, database, connection):
+        insert_tariff(connection, ("250", "0"), (None, "1"), frame="YEAR")
+        home = metered(connection)
+        bill_id = await home.bill(database, *JANUARY)
+        await adjust(database, bill_id, "-5", "-40")
+        await void(database, bill_id)
+        await home.bill(database, *JANUARY)
+        await home.bill(database, *FEBRUARY)
+        assert home.bills()[-1]["year_quantity"] == 200
+
     async def test_a_draft_is_not_in_the_tally(self, database, connection, home):
         bill_id = await home.bill(database, *JANUARY, state="draft")
         assert tally(connection) == 0
         await void(database, bill_id)
+        assert tally(connection) == 0
+
+    async def test_a_draft_that_a_run_makes_final_meanwhile_leaves_the_tally(
+        self, database, connection, home
+    ):
+        bill_id = await home.bill(database, *JANUARY, state="draft")
+        async with database.transaction() as run:
+            await make_final(run)
+            waiting = asyncio.ensure_future(void(database, bill_id))
+            await asyncio.sleep(0.2)
+            assert not waiting.done()
+        assert (await waiting).state == "void"
         assert tally(connection) == 0
 
 
@@ -165,6 +187,7 @@ class TestRegenerate:
             "made": made.id,
             "charge_now": "50.00",
             "cancelled": [],
+            "moved": [],
             "settled_by": [],
         }
         assert (new["action"], new["detail"]) == ("made_again", {"reason": "wrong", "original": bill_id})
@@ -222,6 +245,28 @@ class TestRegenerate:
         assert [row["state"] for row in home.bills()] == ["final"]
         assert home.audit(bill_id) == []
         assert tally(connection) == 1
+
+    async def test_409_what_the_columns_cannot_hold(self, database, connection, home):
+        bill_id = await home.bill(database, *JANUARY)
+        home.corrects(home_reading(home, "2026-02-01"), 10**11)
+        connection.execute("UPDATE register SET multiplier = 100")
+        with pytest.raises(ConflictError, match="cannot be billed now: numeric field overflow"):
+            await regenerate(database, bill_id)
+        assert [row["state"] for row in home.bills()] == ["final"]
+        assert home.audit(bill_id) == []
+        assert tally(connection) == 1
+
+    @pytest.mark.parametrize("later", [False, True], ids=["latest", "middle"])
+    async def test_what_a_person_decided_on_is_of_the_new_one(self, database, home, later):
+        bill_id = await home.bill(database, *JANUARY)
+        await adjust(database, bill_id, "-20", "-3")
+        if later:
+            await home.bill(database, *FEBRUARY)
+        made = await regenerate(database, bill_id)
+        [row] = home.adjustments()
+        assert (row["corrects_bill_id"], row["quantity"], row["open_amount"]) == (made.id, -3, 0)
+        assert home.audit(bill_id)[-1]["detail"]["moved"] == [row["id"]]
+        assert sum(bill["charge"] for bill in home.bills("final")) == (80 if later else 30)
 
     async def test_a_draft_stays_one(self, database, connection, home):
         bill_id = await home.bill(database, *JANUARY, state="draft")
@@ -315,7 +360,9 @@ class TestCountOfTheYear:
 
 
 class TestAdjust:
-    async def test_it_goes_on_the_next_bill(self, database, home):
+    async def test_it_goes_on_the_next_bill(self, database, connection):
+        insert_tariff(connection, ("250", "0"), (None, "1"), frame="YEAR")
+        home = metered(connection)
         first = await home.bill(database, *JANUARY)
         adjustment_id = await adjust(database, first, "12.34", "3")
         [row] = home.adjustments()
@@ -327,8 +374,16 @@ class TestAdjust:
         )
         assert (row["amount"], row["open_amount"], row["quantity"]) == (Decimal("12.34"), Decimal("12.34"), 3)
         bill_id = await home.bill(database, *FEBRUARY)
-        assert home.lines(bill_id) == [("ENERGY", "TOTAL", "50.00"), ("ADJUSTMENT", "DEBIT", "12.34")]
+        assert home.lines(bill_id)[-1] == ("ADJUSTMENT", "DEBIT", "12.34")
         assert home.bills()[-1]["year_quantity"] == 203
+
+    async def test_with_a_quantity_later_bills_are_looked_at_again(self, database, connection, home):
+        first = await home.bill(database, *JANUARY)
+        await adjust(database, first, "12.34")
+        assert connection.execute("SELECT * FROM rerate_request").fetchall() == []
+        await adjust(database, first, "12.34", "3")
+        [request] = connection.execute("SELECT * FROM rerate_request").fetchall()
+        assert (request["service_point_id"], request["since"]) == (home.id, midnight("2026-02-01"))
 
     async def test_a_credit_larger_than_the_next_bill_is_carried_on(self, database, home):
         first = await home.bill(database, *JANUARY)
@@ -384,6 +439,17 @@ class TestFinalize:
             await finalize(database, bill_id)
         assert tally(connection) == 1
 
+    async def test_409_a_run_makes_it_final_meanwhile(self, database, connection, home):
+        bill_id = await home.bill(database, *JANUARY, state="draft")
+        async with database.transaction() as run:
+            await make_final(run)
+            waiting = asyncio.ensure_future(finalize(database, bill_id))
+            await asyncio.sleep(0.2)
+            assert not waiting.done()
+        with pytest.raises(ConflictError, match="is final already"):
+            await waiting
+        assert tally(connection) == 1
+
 
 class TestLock:
     async def test_it_waits_for_a_run(self, database, home):
@@ -402,6 +468,12 @@ class TestLock:
         )
         assert sorted(type(one).__name__ for one in ended) == ["BillRecord", "ConflictError"]
         assert tally(connection) == 1
+
+
+async def make_final(run):
+    """Make all drafts final as a run does: without the lock of those who write bills."""
+    await run.execute("UPDATE bill SET state = 'final' WHERE state = 'draft'")
+    await run.execute("INSERT INTO bill_tally VALUES (%s, 'electricity', 0, 1)", [PROJECT])
 
 
 def home_reading(home, day):

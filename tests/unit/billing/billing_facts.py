@@ -175,7 +175,8 @@ APRIL = period("2026-04-01", "2026-05-01")
 
 
 def before(period_to: str, year_quantity: str = "0", quantity: str = "0", estimates: int = 0) -> Before:
-    return Before(at(period_to), d(quantity), d(year_quantity), estimates)
+    counted = at(period_to) - timedelta(microseconds=1)
+    return Before(at(period_to), d(quantity), estimates, ((counted, d(year_quantity)),))
 
 
 def bill(known: Facts, when: Period = MARCH, last: Before | None = None) -> PricedBill:

@@ -293,13 +293,13 @@ class TestMeters:
         assert [line.quantity for line in priced.lines] == [60, 40]
 
     def test_removed_within_the_period(self) -> None:
-        """The tariff goes on: what is fixed is charged, and the part without a meter counts nothing."""
+        """Nothing is charged for the time without a meter."""
         gone = meter(("2026-03-01", 0), ("2026-03-10", 60), valid_to="2026-03-10")
-        later = version(2, fixed_charges=(fixed("basic", "DAY", "1"),), effective_from=at("2026-03-20"))
-        priced = bill(facts(gone, version(), later))
+        charged = version(fixed_charges=(fixed("basic", "DAY", "1"),))
+        priced = bill(facts(gone, charged))
         assert lines(priced) == [
             ("ENERGY", "TOTAL", None, "60", "0.5", "30.00"),
-            ("FIXED", "basic", None, "12", "1", "12.00"),
+            ("FIXED", "basic", None, "9", "1", "9.00"),
         ]
         assert priced.estimates_in_a_row == 0
 
@@ -599,7 +599,8 @@ class TestNoBill:
 class TestChain:
     def test_bills_carry_on(self) -> None:
         """Each is made from the one before: estimates are counted, the year is, and the first is only one."""
-        known = facts(meter(("2026-01-01", 0), ("2026-03-01", 590)), occupants=[lives(1)])
+        yearly = version(frame="YEAR", tiers=ELECTRICITY)
+        known = facts(meter(("2026-01-01", 0), ("2026-03-01", 590)), yearly, occupants=[lives(1)])
         last, bills = None, []
         for start, end in pairwise(["2026-01-01", "2026-02-01", "2026-03-01", "2026-04-01", "2026-05-01"]):
             priced = bill(known, period(start, end), last)

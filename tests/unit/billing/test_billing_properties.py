@@ -131,7 +131,8 @@ def cases(draw: st.DrawFn) -> tuple[Facts, Period, Before | None]:
     first, second = draw(versions(1)), draw(versions(2))
     changed = replace(second, effective_from=START + draw(st.integers(1, 24 * 100)) * HOUR)
     in_force = (first,) if draw(st.booleans()) else (first, changed)
-    last = Before(START, Decimal(0), draw(decimals(0, 6000)), 0) if draw(st.booleans()) else None
+    counted = ((START - HOUR, draw(decimals(0, 6000))),)
+    last = Before(START, Decimal(0), 0, counted) if draw(st.booleans()) else None
     when = Period(START, end, months_between(START, end, SHANGHAI), draw(decimals(0, 4)))
     return facts(draw(meters(hours)), *in_force, occupants=draw(occupants())), when, last
 
@@ -215,7 +216,7 @@ def test_more_never_costs_less(
 ) -> None:
     """With prices that are not negative; without kinds, whose parts trade millionths by rounding."""
     charged = replace(charged, tou_prices={}, tou_windows=())
-    last = Before(START, Decimal(0), counted, 0)
+    last = Before(START, Decimal(0), 0, ((START - HOUR, counted),))
     when = Period(START, at("2025-12-20"), Decimal(1), Decimal(1))
     charges = [
         bill(facts(_read(quantity, when), charged), when, last).charge for quantity in sorted((one, other))

@@ -115,17 +115,22 @@ def test_values(given, value):
 def test_what_cannot_be_used(change, field, message):
     good, problems = read({**ROW, **change})
     assert good == []
-    assert [(one.problem().field, one.message) for one in problems] == [(f"rows.0.{field}", message)]
+    assert [(named(one), one.message) for one in problems] == [(f"row 1 {field}", message)]
+
+
+def named(one):
+    problem = one.problem()
+    return f"row {problem.row} {problem.field}"
 
 
 def test_every_problem_of_every_row_is_named():
     good, problems = read(ROW, {"value": "x"}, 7, ROW)
     assert [new.row for new in good] == [0, 3]
-    assert [one.problem().field for one in problems] == [
-        "rows.1.device_id",
-        "rows.1.read_at",
-        "rows.1.value",
-        "rows.2",
+    assert [named(one) for one in problems] == [
+        "row 2 device_id",
+        "row 2 read_at",
+        "row 2 value",
+        "row 3 ",
     ]
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.billing_rows import PROJECT
 from tests.builders import make_token
-from tests.integration.bills.metered import Metered, insert_tariff, insert_task, insert_version
+from tests.integration.bills.metered import Metered, insert_tariff, insert_task, insert_version, midnight
 
 PREVIEW = f"/projects/{PROJECT}/billing-preview"
 RERATE = f"/projects/{PROJECT}/rerate"
@@ -78,6 +78,16 @@ class TestRegenerate:
         assert (body["state"], body["charge"]) == ("final", "50.00")
         old = (await client.get(f"/bills/{bill_id}")).json()
         assert (old["state"], old["replaced_by_id"]) == ("void", body["id"])
+
+    async def test_409_cannot_be_billed(self, client, connection, database, home):
+        bill_id = await home.bill(database, *JANUARY)
+        row = connection.execute(
+            "SELECT id FROM reading WHERE read_at = %s", [midnight("2026-02-01")]
+        ).fetchone()
+        home.corrects(row["id"], 10**11)
+        connection.execute("UPDATE register SET multiplier = 100")
+        body = await post(client, f"/bills/{bill_id}/regenerate", 409, reason="corrected")
+        assert body["detail"] == "its period cannot be billed now: numeric field overflow"
 
     async def test_409_void(self, client, database, home):
         bill_id = await home.bill(database, *JANUARY)

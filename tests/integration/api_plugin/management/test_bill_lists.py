@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from api_plugin.management import bill_routes
-from include.bills import export
+from include.bills import export, record_repository
 from include.bills.export import COLUMNS, PIECE, export_bills
 from include.bills.model import bill_key
 from include.bills.records import RecordFilter
@@ -134,8 +134,10 @@ class TestList:
             ({"device_id": "W1"}, ["water"]),
             ({"device_id": "nobody"}, []),
             ({"device_id": "D1", "commodity": "water"}, []),
-            ({"flags": "estimated"}, ["november", "water"]),
-            ({"flags": ["estimated", "first"]}, ["water"]),
+            ({"flags": "estimated", "from": "2019-01-01T00:00:00Z"}, ["november", "water"]),
+            ({"flags": ["estimated", "first"], "from": "2019-01-01T00:00:00Z"}, ["water"]),
+            ({"flags": "estimated", "device_id": "D1"}, ["november"]),
+            ({"flags": "estimated", "run": 1}, []),
             ({"from": "2019-11-01T00:00:00+08:00", "to": "2019-12-01T00:00:00+08:00"}, ["water", "october"]),
             ({"from": "2019-11-01T00:00:00.1+08:00"}, ["draft", "november"]),
             ({"to": "2019-11-01T00:00:00+08:00"}, []),
@@ -158,6 +160,20 @@ class TestList:
         assert await ids(client, run=run, commodity="water") == []
         assert await ids(client, run=run, to="2019-10-01T00:00:00Z") == []
         assert await ids(client, run=run + 1) == []
+
+    async def test_200_run_reads_no_other_bills(self, client, bills, connection, monkeypatch):
+        """Bills of a run end where it ends: the index leads to them past all others."""
+        asked = []
+        listed = record_repository._list_of
+        monkeypatch.setattr(
+            record_repository, "_list_of", lambda *given: asked.append(listed(*given)) or asked[-1]
+        )
+        [run] = (await client.get(f"/projects/{PROJECT}/billing-runs")).json()["items"]
+        assert await ids(client, run=run["id"]) == [bills["october"]]
+        [(_, parameters)] = asked
+        assert parameters["commodities"] == ["electricity"]
+        end = datetime.fromisoformat(run["period_to"])
+        assert (parameters["ends_from"], parameters["before_at"]) == (end, end + timedelta(microseconds=1))
 
     @pytest.mark.parametrize("condition", [{}, {"device_id": "D1"}, {"to": "2020-01-01T00:00:00Z"}])
     async def test_200_pages(self, client, bills, condition):
@@ -185,6 +201,14 @@ class TestList:
         answer = await client.get(f"{LIST}?{query}")
         assert answer.status_code == 422
         assert answer.json()["errors"][0]["field"].split(".")[0] == query.split("=")[0]
+
+    @pytest.mark.parametrize("path", [LIST, EXPORT])
+    async def test_422_flags_alone(self, client, bills, path):
+        answer = await client.get(path, params={"flags": "estimated", "to": "2020-01-01T00:00:00Z"})
+        assert answer.status_code == 422
+        assert answer.json()["errors"] == [
+            {"field": "flags", "message": "needs one of from, run, service_point and device_id beside it"}
+        ]
 
 
 def table(text):

@@ -54,7 +54,7 @@ def stored(connection):
 
 
 def problems(body):
-    return [(error["field"], error["message"]) for error in body["errors"]]
+    return [(f"row {error['row']} {error['field']}", error["message"]) for error in body["errors"]]
 
 
 NONE_QUARANTINED = {"duplicates": 0, "quarantined": [], "late": 0}
@@ -132,7 +132,7 @@ class TestAccepted:
         body = await post(client, row("2026-01-12T00:00:00", 50), status=422)
         assert problems(body) == [
             (
-                "rows.0.value",
+                "row 1 value",
                 "50 does not fit between the readings around it: the counter would run backwards",
             )
         ]
@@ -143,7 +143,7 @@ class TestAccepted:
         await post(client, row("2026-01-03T00:00:00", 110, top_up="50"))
         assert [total for _, total, _ in stored(connection)] == ["1E+2", "1.3E+2", "1.4E+2"]
         body = await post(client, row("2026-01-04T00:00:00", 111), status=422)
-        assert problems(body)[0][0] == "rows.0.value"
+        assert problems(body)[0][0] == "row 1 value"
 
     async def test_200_the_zone_is_the_projects(self, client, connection, place):
         insert_project(connection, timezone="Europe/Berlin")
@@ -164,7 +164,7 @@ class TestAccepted:
         )
         assert report["accepted"] == 4
         body = await post(client, row("2026-01-15T00:00:00", 511), status=422)
-        assert problems(body) == [("rows.0.read_at", f"meter {DEVICE!r} was not installed then")]
+        assert problems(body) == [("row 1 read_at", f"meter {DEVICE!r} was not installed then")]
         assert (await post(client, row("2026-01-09T00:00:00", 505)))["accepted"] == 1
         assert (await post(client, row("2026-01-20T12:00:00", 1)))["accepted"] == 1
 
@@ -219,7 +219,7 @@ class TestDecreasing:
     async def test_422_and_nothing_is_written(self, client, connection, place):
         await post(client, row("2026-01-01T00:00:00", 10), row("2026-01-10T00:00:00", 20))
         body = await post(client, row("2026-01-05T00:00:00", 15), row("2026-01-11T00:00:00", 19), status=422)
-        assert problems(body)[0][0] == "rows.1.value"
+        assert problems(body)[0][0] == "row 2 value"
         assert len(stored(connection)) == 2
 
     async def test_200_quarantined(self, client, connection, place):
@@ -236,8 +236,8 @@ class TestDecreasing:
             "accepted": 1,
             "duplicates": 0,
             "quarantined": [
-                {"row": 0, "field": "value", "message": f"21 {message}"},
-                {"row": 1, "field": "value", "message": f"19 {message}"},
+                {"row": 1, "field": "value", "message": f"21 {message}"},
+                {"row": 2, "field": "value", "message": f"19 {message}"},
             ],
             "late": 0,
         }
@@ -261,8 +261,8 @@ class TestDuplicates:
             status=422,
         )
         assert problems(body) == [
-            ("rows.0.read_at", "has a reading already, of 10"),
-            ("rows.2.read_at", "has a reading in this request, of 11"),
+            ("row 1 read_at", "has a reading already, of 10"),
+            ("row 3 read_at", "has a reading in this request, of 11"),
         ]
         assert len(stored(connection)) == 1
 
@@ -280,7 +280,7 @@ class TestDuplicates:
         report = await post(client, *rows, on_duplicate="skip")
         assert (report["accepted"], report["duplicates"]) == (0, 3)
         body = await post(client, row("2026-01-02T00:00:00", 12), on_duplicate="skip", status=422)
-        assert problems(body) == [("rows.0.read_at", "has a reading already, of 11")]
+        assert problems(body) == [("row 1 read_at", "has a reading already, of 11")]
 
     async def test_200_another_source_is_another_reading(self, client, connection, place):
         await post(client, row("2026-01-01T00:00:00", 10), row("2026-01-01T00:00:00", 10, source="manual"))
@@ -302,11 +302,11 @@ class TestRefused:
             status=422,
         )
         assert problems(body) == [
-            ("rows.1.device_id", "there is no meter 'nobody' in this project"),
-            ("rows.2.device_id", "there is no meter 'foreign' in this project"),
-            ("rows.3.register", f"meter {DEVICE!r} has no register PEAK"),
-            ("rows.4.read_at", f"meter {DEVICE!r} was not installed then"),
-            ("rows.5.value", "the register turns over at 1000"),
+            ("row 2 device_id", "there is no meter 'nobody' in this project"),
+            ("row 3 device_id", "there is no meter 'foreign' in this project"),
+            ("row 4 register", f"meter {DEVICE!r} has no register PEAK"),
+            ("row 5 read_at", f"meter {DEVICE!r} was not installed then"),
+            ("row 6 value", "the register turns over at 1000"),
         ]
         assert stored(connection) == []
 

@@ -345,7 +345,9 @@ class TestAssignments:
         insert_bill(connection, place)
         await make(client, "home", "electricity", "2019-01-01")
         billed = await post(
-            client, "tariff-assignments", {"tariff": "home", "from": "2019-10-31", "to": "2019-12-01"}
+            client,
+            "tariff-assignments",
+            {"tariff": "home", "from": "2019-10-31", "to": "2019-12-01", "force": True},
         )
         later = await post(client, "tariff-assignments", {"tariff": "home", "from": "2019-12-01"})
         path = f"{ROOT}/tariff-assignments"
@@ -399,14 +401,15 @@ class TestApplied:
         await post(client, "tariff-assignments", {"tariff": "own", "service_point": "tap", **january})
         assert await self.applied(client, "tap") == ("own", "own", "2026-01-01")
 
-    async def test_404_one_with_its_own_uses_no_default_in_a_gap(self, client):
+    async def test_200_the_default_between_its_own(self, client):
         await make(client, "own", "water")
         await make(client, "all", "water")
         await post(client, "tariff-assignments", {"tariff": "all", "from": "2026-01-01"})
         body = {"tariff": "own", "service_point": "tap", "from": "2026-01-01", "to": "2026-03-01"}
         await post(client, "tariff-assignments", body)
         assert await self.applied(client, "tap", "2026-02-28T23:59:59+08:00") == ("own", "own", "2026-01-01")
-        assert await self.applied(client, "tap", "2026-03-01T00:00:00+08:00") is None
+        applied = await self.applied(client, "tap", "2026-03-01T00:00:00+08:00")
+        assert applied == ("all", "default", "2026-01-01")
 
     async def test_200_the_version_of_the_moment(self, client):
         await make(client, "all", "water", "2026-01-01", "2026-07-01")

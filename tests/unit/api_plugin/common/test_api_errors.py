@@ -60,8 +60,7 @@ from include.errors import (
             ),
             Failure(
                 422,
-                "at: is required; row 3: x: must be an integer; n: is odd;"
-                " ?: is not a field of this request",
+                "at: is required; row 3: x: must be an integer; n: is odd; ?: is not a field of this request",
                 (
                     FieldProblem("at", "is required"),
                     FieldProblem("x", "must be an integer", 3),
