@@ -16,8 +16,9 @@ depends_on = None
 
 # A timer is due on some days of the week only; timers of one time of day share a schedule and so a DAG.
 DEFINITIONS = """
+-- Bit n stands for ISO weekday n + 1; null for every day.
 ALTER TABLE definition ADD COLUMN weekdays smallint
-    CONSTRAINT definition_weekdays CHECK (weekdays BETWEEN 1 AND 127);   -- bit n: ISO weekday n + 1; null: every day
+    CONSTRAINT definition_weekdays CHECK (weekdays BETWEEN 1 AND 127);
 DROP INDEX definition_name_unique;
 CREATE UNIQUE INDEX definition_name_unique ON definition (kind, coalesce(project_id, ''), name)
     WHERE deleted_at IS NULL AND kind NOT IN ('billing', 'timer');
@@ -135,7 +136,8 @@ CREATE TABLE device_command (
     service_id    text,
     command_name  text,
     paras         jsonb NOT NULL,
-    send_strategy text NOT NULL CONSTRAINT device_command_strategy CHECK (send_strategy IN ('immediately', 'delay')),
+    send_strategy text NOT NULL
+                  CONSTRAINT device_command_strategy CHECK (send_strategy IN ('immediately', 'delay')),
     status        text NOT NULL CONSTRAINT device_command_status CHECK
                   (status IN ('PENDING', 'EXPIRED', 'SENT', 'DELIVERED', 'SUCCESSFUL', 'FAILED', 'TIMEOUT')),
     result        jsonb,
@@ -147,7 +149,8 @@ CREATE TABLE device_command (
 );
 CREATE INDEX device_command_of_device ON device_command (device_id, id);
 CREATE INDEX device_command_waiting ON device_command (device_id) WHERE status = 'PENDING';
-CREATE INDEX device_command_pending ON device_command (expires_at) WHERE status IN ('PENDING', 'SENT', 'DELIVERED');
+CREATE INDEX device_command_pending ON device_command (expires_at)
+    WHERE status IN ('PENDING', 'SENT', 'DELIVERED');
 
 CREATE TABLE device_message (
     id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -155,7 +158,8 @@ CREATE TABLE device_message (
     device_id   bigint NOT NULL REFERENCES device ON DELETE CASCADE,
     name        text,
     message     jsonb NOT NULL,
-    encoding    text NOT NULL DEFAULT 'none' CONSTRAINT device_message_encoding CHECK (encoding IN ('none', 'base64')),
+    encoding    text NOT NULL DEFAULT 'none'
+                CONSTRAINT device_message_encoding CHECK (encoding IN ('none', 'base64')),
     payload_format text NOT NULL DEFAULT 'standard' CONSTRAINT device_message_format
                 CHECK (payload_format IN ('standard', 'raw')),
     topic       text,
