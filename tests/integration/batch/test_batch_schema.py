@@ -59,7 +59,7 @@ async def test_the_table_allows_the_transitions_of_the_model_and_no_others(datab
             ("batch_subtask", SUBTASK_STATUSES, SUBTASK_NEXT),
         ):
             for old, new in product(statuses, statuses):
-                query = f"SELECT {tables}_may(%s, %s) AS may"  # noqa: S608  one of two names
+                query = f"SELECT {tables}_may(%s, %s) AS may"
                 row = await (await connection.execute(query, [old, new])).fetchone()
                 assert row is not None
                 assert row["may"] == (new in allowed[old]), (tables, old, new)  # type: ignore[index]
