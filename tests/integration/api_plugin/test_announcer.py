@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import types
+from collections.abc import Coroutine, Generator
 from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import Any
 
 import psycopg
 import pytest
@@ -206,3 +210,41 @@ async def test_the_loop_ends_with_its_app(database, airflow, monkeypatch):
     async with announcing(database):
         assert any(task.get_name() == "carillon-announcer" for task in asyncio.all_tasks())
     assert not any(task.get_name() == "carillon-announcer" for task in asyncio.all_tasks())
+
+
+@types.coroutine
+def cancelled_at(point: int, work: Coroutine[Any, Any, None]) -> Generator[Any, Any, None]:
+    """Do the work, and cancel it just as what it awaits at its n-th await comes."""
+    step, answer = work.send, None
+    for number in count():
+        try:
+            awaited = step(answer)
+        except StopIteration:
+            return
+        if number == point:
+            cancel = asyncio.current_task().cancel
+            if awaited is None:  # it only lets others go first
+                asyncio.get_running_loop().call_soon(cancel)
+            else:
+                awaited.add_done_callback(lambda _, cancel=cancel: cancel())
+        try:
+            step, answer = work.send, (yield awaited)
+        except BaseException as error:
+            step, answer = work.throw, error
+
+
+async def test_the_loop_ends_wherever_its_cancellation_meets_it(database_url, airflow, connection):
+    # The first awaits make a connection; some twenty are a round, the others its rest and a second round.
+    for point in range(27):
+        insert_schedule(connection, announced=False, expression=f"0 {point} * * * *")
+        database = await Database(database_url).open()
+        loop = Announcer(database, airflow, airflow.last_parse).run()
+        task = asyncio.create_task(_awaiting(cancelled_at(point, loop)))
+        _, going_on = await asyncio.wait([task], timeout=10)
+        await database.close()
+        assert not going_on, f"at await {point}"
+        assert task.cancelled(), f"at await {point}"
+
+
+async def _awaiting(work: Any) -> None:
+    await work
