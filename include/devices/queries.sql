@@ -166,9 +166,9 @@ FROM (
 JOIN device d ON d.id = page.id
 ORDER BY page.name, d.id
 
--- name: delete_device
--- A device goes with its bindings, shadow, commands and messages; its children refuse that.
-DELETE FROM device WHERE id = %(id)s
+-- name: delete_devices
+-- Devices go with their tags, places in groups, bindings, shadows, commands and messages; their children refuse that.
+DELETE FROM device WHERE id = ANY(%(ids)s)
 
 -- name: freeze_device
 -- A device may not speak any more.

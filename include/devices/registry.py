@@ -97,7 +97,7 @@ class RegistryService(DeviceScope):
         :raises ConflictError: it is the gateway of other devices
         """
         locked = await self._locked(device_id)
-        await self.repository.delete_device(locked.id)
+        await self.repository.delete_devices([locked.id])
 
     async def freeze(self, device_id: str) -> Device:
         """Freeze a device; a frozen one stays so.

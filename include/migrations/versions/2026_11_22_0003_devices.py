@@ -198,7 +198,8 @@ CREATE TABLE timer_group (
     updated_at   timestamptz NOT NULL,
     deleted_at   timestamptz
 );
-CREATE INDEX timer_group_of_device ON timer_group (device_id, id DESC) WHERE deleted_at IS NULL;
+-- The deleted ones, too: a device that is deleted lets go of all of them.
+CREATE INDEX timer_group_of_device ON timer_group (device_id, deleted_at) WHERE device_id IS NOT NULL;
 
 CREATE TABLE device_timer (
     definition_id bigint PRIMARY KEY REFERENCES definition ON DELETE CASCADE,
