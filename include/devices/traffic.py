@@ -1,7 +1,8 @@
 """Use cases on commands and messages to devices: stored, counted, moved from status to status.
 
 Nothing here speaks with a device: who does stores a command, sends it and says how far it came. Which status
-may follow which is in `model.py`; the statements hold to it, so a late word cannot undo an end.
+may follow which is in `model.py`; the statements hold to it, so a late word cannot undo an end. What is past
+its `expires_at` has ended and is shown so from that moment on; `expire_…` writes it down a little later.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class TrafficService(DeviceScope):
 
     async def find_commands(self, command_ids: Collection[str]) -> dict[str, CommandRecord]:
         """Return commands by their ids."""
-        return {one.command_id: one for one in await self.traffic.find_commands(command_ids)}
+        return {one.command_id: one for one in await self.traffic.find_commands(command_ids, self.clock())}
 
     async def move_commands(
         self, command_ids: Collection[str], status: CommandStatus, at: datetime, *, result: Any = None
@@ -66,7 +67,7 @@ class TrafficService(DeviceScope):
         :param result: what the device answered, JSON
         """
         sources = COMMAND_SOURCES.get(status, ())
-        return await self.traffic.move_commands(command_ids, status, sources, at, result)
+        return await self.traffic.move_commands(command_ids, status, sources, at, result, self.clock())
 
     async def expire_commands(self, limit: int = EXPIRE_MOST) -> list[str]:
         """End commands whose time is over: EXPIRED where they were not sent, else TIMEOUT; returns them."""
@@ -77,7 +78,7 @@ class TrafficService(DeviceScope):
     ) -> list[CommandRecord]:
         """Return commands of a device, the newest first, before an id. Raises NotFoundError."""
         device = await self.find(device_id)
-        return await self.traffic.list_commands(device.id, before or NEWEST, limit)
+        return await self.traffic.list_commands(device.id, before or NEWEST, limit, self.clock())
 
     async def add_messages(self, messages: Sequence[NewMessage]) -> list[str | None]:
         """Store messages as PENDING; returns the id of each in order, None where it was not stored.
@@ -118,7 +119,7 @@ class TrafficService(DeviceScope):
         """Move messages, by (device_id, message_id), on; returns those that moved."""
         items = [{"device_id": device_id, "message_id": message_id} for device_id, message_id in keys]
         sources = MESSAGE_SOURCES.get(status, ())
-        return await self.traffic.move_messages(items, status, sources, at, error)
+        return await self.traffic.move_messages(items, status, sources, at, error, self.clock())
 
     async def expire_messages(self, limit: int = EXPIRE_MOST) -> list[str]:
         """Time out messages whose time is over; returns them."""
@@ -129,4 +130,4 @@ class TrafficService(DeviceScope):
     ) -> list[MessageRecord]:
         """Return messages of a device, the newest first, before an id. Raises NotFoundError."""
         device = await self.find(device_id)
-        return await self.traffic.list_messages(device.id, before or NEWEST, limit)
+        return await self.traffic.list_messages(device.id, before or NEWEST, limit, self.clock())

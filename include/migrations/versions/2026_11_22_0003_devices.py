@@ -152,6 +152,14 @@ CREATE INDEX device_command_waiting ON device_command (device_id) WHERE status =
 CREATE INDEX device_command_pending ON device_command (expires_at)
     WHERE status IN ('PENDING', 'SENT', 'DELIVERED');
 
+-- What a command is at a moment: whoever ends those whose time is over comes a little later.
+CREATE FUNCTION command_status_at(moment timestamptz, status text, expires_at timestamptz) RETURNS text
+LANGUAGE sql IMMUTABLE RETURN
+    CASE WHEN expires_at > moment THEN status
+         WHEN status = 'PENDING' THEN 'EXPIRED'
+         WHEN status IN ('SENT', 'DELIVERED') THEN 'TIMEOUT'
+         ELSE status END;
+
 CREATE TABLE device_message (
     id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     message_id  text NOT NULL,

@@ -19,6 +19,7 @@ from api_plugin.common.parse_watch import LastParse
 from include.errors import DatabaseUnavailableError
 from include.kit.db import Database
 from tests.builders import insert_definition, insert_execution, insert_schedule
+from tests.timer_rows import insert_device
 
 NOW = datetime(2026, 11, 22, 2, 0, tzinfo=UTC)
 
@@ -129,6 +130,30 @@ async def test_one_shot_schedules_with_nothing_left_to_do_are_retired(database, 
         "active": False,
         "announced": False,
     }
+
+
+async def test_the_end_of_what_waits_for_devices_is_written_down(database, connection, airflow):
+    device = insert_device(connection)
+    over, later = NOW - timedelta(seconds=1), NOW + timedelta(seconds=1)
+    for number, expires_at in enumerate((over, later)):
+        connection.execute(
+            "INSERT INTO device_command (command_id, device_id, paras, send_strategy, status, expires_at,"
+            " created_at) VALUES (%s, %s, '{}', 'immediately', 'PENDING', %s, now())",
+            [f"c{number}", device, expires_at],
+        )
+        connection.execute(
+            "INSERT INTO device_message (message_id, device_id, message, status, expires_at, created_at)"
+            " VALUES (%s, %s, '{}', 'PENDING', %s, now())",
+            [f"m{number}", device, expires_at],
+        )
+    loop = asyncio.create_task(Announcer(database, airflow, airflow.last_parse, clock=lambda: NOW).run())
+    ended = "SELECT FROM device_message WHERE status = 'TIMEOUT'"
+    await wait_until(lambda: connection.execute(ended).rowcount == 1)
+    loop.cancel()
+    commands = connection.execute("SELECT status FROM device_command ORDER BY id").fetchall()
+    messages = connection.execute("SELECT status, finished_at FROM device_message ORDER BY id").fetchall()
+    assert [row["status"] for row in commands] == ["EXPIRED", "PENDING"]
+    assert [(row["status"], row["finished_at"]) for row in messages] == [("TIMEOUT", over), ("PENDING", None)]
 
 
 async def test_the_partitions_of_the_months_ahead_are_made(database, connection, airflow):

@@ -181,17 +181,44 @@ class TestCommands:
         await asyncio.gather(*(self.add(database, 8) for _ in range(4)))
         assert connection.execute("SELECT count(*) AS n FROM device_command").fetchone()["n"] == 20
 
-    async def test_time_is_over(self, database):
+    async def test_time_is_over(self, database, connection):
         [waiting, sent, young, done] = await self.add(database, 4, expires_at=minutes(5))
         await self.move(database, [sent, done], "SENT")
         await self.move(database, [done], "SUCCESSFUL")
+        async with database.transaction() as own:
+            assert await traffic(own, minutes(4)).expire_commands() == []
+            assert sorted(await traffic(own, minutes(5)).expire_commands()) == sorted([waiting, sent, young])
+        stored = connection.execute("SELECT command_id, status FROM device_command").fetchall()
+        assert {row["command_id"]: row["status"] for row in stored} == {
+            waiting: "EXPIRED",
+            sent: "TIMEOUT",
+            young: "EXPIRED",
+            done: "SUCCESSFUL",
+        }
+
+    @pytest.mark.parametrize("swept", [False, True])
+    async def test_time_is_over_whether_that_was_written_down_or_not(self, database, swept):
+        [waiting, sent, heard, done] = ids = await self.add(database, 4, expires_at=minutes(5))
+        await self.move(database, [sent, heard, done], "SENT")
+        await self.move(database, [heard], "DELIVERED")
+        await self.move(database, [done], "SUCCESSFUL")
         async with database.transaction() as connection:
-            assert await traffic(connection, minutes(4)).expire_commands() == []
-            assert sorted(await traffic(connection, minutes(5)).expire_commands()) == sorted(
-                [waiting, sent, young]
-            )
-            found = await traffic(connection).find_commands([waiting, sent, done])
-        assert [found[one].status for one in (waiting, sent, done)] == ["EXPIRED", "TIMEOUT", "SUCCESSFUL"]
+            young, now = traffic(connection, minutes(4)), traffic(connection, minutes(5))
+            assert (await young.find_commands([waiting]))[waiting].status == "PENDING"
+            if swept:
+                await now.expire_commands()
+            found = await now.find_commands(ids)
+            assert [found[one].status for one in ids] == ["EXPIRED", "TIMEOUT", "TIMEOUT", "SUCCESSFUL"]
+            assert await now.list_commands("d1", limit=10) == [found[one] for one in reversed(ids)]
+            for status in ("SENT", "DELIVERED", "SUCCESSFUL", "FAILED"):
+                assert await now.move_commands(ids, status, minutes(4)) == []
+
+    async def test_what_is_over_leaves_room(self, database):
+        await self.add(database, 20, expires_at=minutes(5))
+        async with database.transaction() as connection:
+            command = NewCommand("d1", {}, "valve", "open")
+            assert await traffic(connection, minutes(4)).add_commands([command]) == [None]
+            assert await traffic(connection, minutes(5)).add_commands([command]) != [None]
 
     async def test_rest_lists_the_newest_first(self, database, client_of):
         ids = await self.add(database, 5)
@@ -238,6 +265,29 @@ class TestMessages:
             ({"a": 1}, "TIMEOUT"),
             ("hello", "DELIVERED"),
         ]
+
+    @pytest.mark.parametrize("swept", [False, True])
+    async def test_time_is_over_whether_that_was_written_down_or_not(self, database, swept):
+        await self.add(
+            database, NewMessage("d1", "x", "m1", expires_at=minutes(5)), NewMessage("d1", "y", "m2")
+        )
+        async with database.transaction() as connection:
+            young, now = traffic(connection, minutes(4)), traffic(connection, minutes(6))
+            assert await young.expire_messages() == []
+            assert {one.status for one in await young.list_messages("d1", limit=10)} == {"PENDING"}
+            if swept:
+                assert await now.expire_messages() == ["m1"]
+            found = {one.message_id: one for one in await now.list_messages("d1", limit=10)}
+            assert (found["m1"].status, found["m1"].finished_at) == ("TIMEOUT", minutes(5))
+            assert (found["m2"].status, found["m2"].finished_at) == ("PENDING", None)
+            keys = [("d1", "m1"), ("d1", "m2")]
+            assert await now.move_messages(keys, "DELIVERED", minutes(4)) == [("d1", "m2")]
+
+    async def test_what_is_over_leaves_room(self, database):
+        await self.add(database, *(NewMessage("d1", n, expires_at=minutes(5)) for n in range(20)))
+        async with database.transaction() as connection:
+            assert await traffic(connection, minutes(4)).add_messages([NewMessage("d1", "x")]) == [None]
+            assert await traffic(connection, minutes(5)).add_messages([NewMessage("d1", "x")]) != [None]
 
     async def test_twenty_wait(self, database):
         ids = await self.add(database, *(NewMessage("d1", n) for n in range(21)))
