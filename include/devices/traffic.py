@@ -16,14 +16,19 @@ from uuid import uuid4
 from include.devices.model import (
     COMMAND_LIFE,
     COMMAND_SOURCES,
+    FROZEN_DEVICE,
     MESSAGE_SOURCES,
+    MESSAGE_TWICE,
     PENDING_MOST,
+    TOO_MANY_WAIT,
+    UNKNOWN_DEVICE,
     CommandRecord,
     CommandStatus,
     MessageRecord,
     MessageStatus,
     NewCommand,
     NewMessage,
+    Refusal,
 )
 from include.devices.scope import DeviceScope
 from include.devices.traffic_repository import NEWEST
@@ -33,14 +38,14 @@ EXPIRE_MOST = 5_000
 
 
 class TrafficService(DeviceScope):
-    """Commands and messages. What is for a device that is not there is not stored."""
+    """Commands and messages."""
 
-    async def add_commands(self, commands: Sequence[NewCommand]) -> list[str | None]:
-        """Store commands as PENDING; returns the id of each in order, None where it was not stored.
+    async def add_commands(self, commands: Sequence[NewCommand]) -> list[str | Refusal]:
+        """Store commands as PENDING; returns the id of each in order, or why it was not stored.
 
-        A command is not stored where its device is not there or `PENDING_MOST` wait for it already.
+        A command is refused where its device is not there or frozen, or `PENDING_MOST` wait for it already.
         """
-        await self.repository.lock_devices({one.device_id for one in commands})
+        barred = await self._barred({one.device_id for one in commands})
         now = self.clock()
         items = [
             {
@@ -51,8 +56,22 @@ class TrafficService(DeviceScope):
             }
             for place, one in enumerate(commands)
         ]
-        stored = await self.traffic.add_commands(items, PENDING_MOST, now)
-        return [item["command_id"] if item["command_id"] in stored else None for item in items]
+        stored = await self.traffic.add_commands(
+            [item for item in items if item["device_id"] not in barred], PENDING_MOST, now
+        )
+        return [
+            item["command_id"]
+            if item["command_id"] in stored
+            else barred.get(item["device_id"], TOO_MANY_WAIT)
+            for item in items
+        ]
+
+    async def _barred(self, device_ids: Collection[str]) -> dict[str, Refusal]:
+        """Lock devices; returns those for which nothing is stored, and why."""
+        locked = await self.repository.lock_devices(device_ids)
+        seen = {device_id for device_id, device in locked.items() if self.sees(device.project_id)}
+        frozen = {device_id for device_id in seen if locked[device_id].status == "FROZEN"}
+        return dict.fromkeys(set(device_ids) - seen, UNKNOWN_DEVICE) | dict.fromkeys(frozen, FROZEN_DEVICE)
 
     async def find_commands(self, command_ids: Collection[str]) -> dict[str, CommandRecord]:
         """Return commands by their ids."""
@@ -80,12 +99,12 @@ class TrafficService(DeviceScope):
         device = await self.find(device_id)
         return await self.traffic.list_commands(device.id, before or NEWEST, limit, self.clock())
 
-    async def add_messages(self, messages: Sequence[NewMessage]) -> list[str | None]:
-        """Store messages as PENDING; returns the id of each in order, None where it was not stored.
+    async def add_messages(self, messages: Sequence[NewMessage]) -> list[str | Refusal]:
+        """Store messages as PENDING; returns the id of each in order, or why it was not stored.
 
-        A message is not stored where its device is not there, has too many waiting, or ever had its id.
+        As commands; a message is also refused where its device ever had one with its id.
         """
-        await self.repository.lock_devices({one.device_id for one in messages})
+        barred = await self._barred({one.device_id for one in messages})
         now = self.clock()
         items = [
             {
@@ -100,13 +119,19 @@ class TrafficService(DeviceScope):
         fresh: dict[tuple[str, str], int] = {}
         for item in items:
             key = (item["device_id"], item["message_id"])
-            if key not in taken:
+            if key not in taken and item["device_id"] not in barred:
                 fresh.setdefault(key, item["place"])
         stored = await self.traffic.add_messages(
             [items[place] for place in fresh.values()], PENDING_MOST, now
         )
         places = {fresh[key] for key in stored}
-        return [item["message_id"] if item["place"] in places else None for item in items]
+        full = set(fresh.values()) - places
+        return [
+            item["message_id"]
+            if item["place"] in places
+            else barred.get(item["device_id"], TOO_MANY_WAIT if item["place"] in full else MESSAGE_TWICE)
+            for item in items
+        ]
 
     async def move_messages(
         self,
