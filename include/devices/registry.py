@@ -19,6 +19,7 @@ from include.errors import ConflictError, InvalidInputError, NotFoundError
 from include.kit.secrets import SecretUnreadableError, decrypt, encrypt
 from include.metering.model import Tally
 from include.metering.problems import Problems, alone, refuse_twice
+from include.timers.operations import TimerOperations
 
 #: Of a drawn secret: 32 characters, 128 bits.
 SECRET_BYTES = 16
@@ -91,12 +92,13 @@ class RegistryService(DeviceScope):
         return Tally(len(new), updated, len(known) - updated)
 
     async def delete(self, device_id: str) -> None:
-        """Delete a device with its bindings, shadow, commands and messages. Its timers stay without it.
+        """Delete a device with its bindings, places in groups, shadow, commands, messages and timers.
 
         :raises NotFoundError: no such device
         :raises ConflictError: it is the gateway of other devices
         """
         locked = await self._locked(device_id)
+        await TimerOperations(self.connection, clock=self.clock).forget([locked.id])
         await self.repository.delete_devices([locked.id])
 
     async def freeze(self, device_id: str) -> Device:
