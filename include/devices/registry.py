@@ -134,7 +134,9 @@ class RegistryService(DeviceScope):
         drawn = None
         if row.auth_type == "SECRET" and row.secret is None:
             drawn = SecretStr(secrets.token_hex(SECRET_BYTES))
-        await self.put([row.model_copy(update={"secret": drawn}) if drawn else row])
+        tally = await self.put([row.model_copy(update={"secret": drawn}) if drawn else row])
+        if not tally.created:  # since it was looked up somebody else was quicker
+            raise ConflictError("is taken", field="device_id")
         return await self.find(row.key), drawn.get_secret_value() if drawn else None
 
     async def _locked(self, device_id: str) -> LockedDevice:
