@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Query
 from pydantic import ValidationError
-from starlette.requests import Request
 
 from api_plugin.common.auth import Caller, CallerDep
+from api_plugin.common.bodies import PayloadDep, documented
 from api_plugin.common.database import DatabaseDep, transact
 from api_plugin.common.errors import field_problem
-from api_plugin.common.json_body import read_object
 from api_plugin.common.pagination import (
     PAGE_DEFAULT,
     Page,
@@ -59,28 +58,12 @@ router = APIRouter(responses={**PROBLEMS, **MISSING})
 OPTIONS = ("on_decrease", "on_duplicate", "on_spike")
 
 
-async def _payload(request: Request) -> dict[str, Any]:
-    return read_object(await request.body())
-
-
-#: Ten thousand rows are read by `include.readings.rows`, which knows the project's zone and names each row.
-PayloadDep = Annotated[dict[str, Any], Depends(_payload)]
-
-_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {"schema": {"$ref": f"#/components/schemas/{ReadingsBody.__name__}"}}
-        },
-    }
-}
-
-
-@router.post("/projects/{project_id}/readings", tags=["readings"], openapi_extra=_BODY)
+@router.post("/projects/{project_id}/readings", tags=["readings"], openapi_extra=documented(ReadingsBody))
 async def add_readings(
     project_id: ProjectId, payload: PayloadDep, caller: CallerDep, database: DatabaseDep
 ) -> ReadingsReport:
     """Record readings in bulk."""
+    # The rows are read by `include.readings.rows`, which knows the project's zone and names each row.
     options = _options(payload)
 
     async def work(connection: Connection) -> BulkReport:
