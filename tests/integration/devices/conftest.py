@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import psycopg
 import pytest
+
+from tests.databases import Databases
 
 DEVICES = 100_000
 
@@ -26,10 +27,9 @@ FROM generate_series(1, %(n)s) n
 
 
 @pytest.fixture(scope="module")
-def filled(postgres: Any, template_database: str) -> Iterator[psycopg.Connection]:
-    with postgres.connect() as admin:
-        admin.execute(f"CREATE DATABASE device_registry TEMPLATE {template_database}")
-    with psycopg.connect(postgres.url("device_registry"), autocommit=True) as connection:
+def filled(databases: Databases) -> Iterator[psycopg.Connection]:
+    name = databases.create()
+    with psycopg.connect(databases.postgres.url(name), autocommit=True) as connection:
         connection.execute(FILL, {"n": DEVICES})
         connection.execute(
             "INSERT INTO device_group (group_id, project_id, name, created_at)"
@@ -41,5 +41,4 @@ def filled(postgres: Any, template_database: str) -> Iterator[psycopg.Connection
         )
         connection.execute("VACUUM ANALYZE")
         yield connection
-    with postgres.connect() as admin:
-        admin.execute("DROP DATABASE device_registry WITH (FORCE)")
+    databases.drop(name)
