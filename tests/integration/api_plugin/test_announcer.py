@@ -150,6 +150,7 @@ async def test_the_end_of_what_waits_for_devices_is_written_down(database, conne
     ended = "SELECT FROM device_message WHERE status = 'TIMEOUT'"
     await wait_until(lambda: connection.execute(ended).rowcount == 1)
     loop.cancel()
+    await asyncio.gather(loop, return_exceptions=True)
     commands = connection.execute("SELECT status FROM device_command ORDER BY id").fetchall()
     messages = connection.execute("SELECT status, finished_at FROM device_message ORDER BY id").fetchall()
     assert [row["status"] for row in commands] == ["EXPIRED", "PENDING"]
