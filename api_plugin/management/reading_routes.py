@@ -17,9 +17,9 @@ from api_plugin.common.pagination import (
     Page,
     PageCursor,
     PageLimit,
-    cut,
     id_cursor,
     moment_cursor,
+    page_of,
     read_id_cursor,
     read_moment_cursor,
 )
@@ -99,10 +99,8 @@ async def list_readings(
         rows = await ReadingService(connection, projects=scope.projects).readings(
             scope.project_id, device_id, conditions, before=before, limit=limit + 1
         )
-    page, last = cut(rows, limit)
-    return Page(
-        items=[ReadingResponse.model_validate(row) for row in page],
-        next=moment_cursor(last.read_at, last.id) if last else None,
+    return page_of(
+        rows, limit, ReadingResponse.model_validate, lambda row: moment_cursor(row.read_at, row.id)
     )
 
 
@@ -120,11 +118,7 @@ async def list_missing_readings(
         rows = await ReadingService(connection, projects=scope.projects).missing(
             scope.project_id, at, commodity=commodity, after=after, limit=limit + 1
         )
-    page, last = cut(rows, limit)
-    return Page(
-        items=[MissingResponse.model_validate(row) for row in page],
-        next=id_cursor(last.meter_id) if last else None,
-    )
+    return page_of(rows, limit, MissingResponse.model_validate, lambda row: id_cursor(row.meter_id))
 
 
 @router.post("/readings/{reading_id}/corrections", status_code=201, tags=["readings"])
@@ -167,11 +161,7 @@ async def list_billing_exceptions(
         rows = await ExceptionService(connection, projects=scope.projects).list(
             scope.project_id, state=state, kind=kind, after=after, limit=limit + 1
         )
-    page, last = cut(rows, limit)
-    return Page(
-        items=[ExceptionResponse.model_validate(row) for row in page],
-        next=id_cursor(last.id) if last else None,
-    )
+    return page_of(rows, limit, ExceptionResponse.model_validate)
 
 
 @router.post("/billing-exceptions/{exception_id}/resolve", tags=["billing exceptions"])
