@@ -224,11 +224,6 @@ class BillRecordRepository:
         rows = await self._rows(queries.why_parked, service_point_id=service_point_id)
         return rows[0]["why"] if rows else None
 
-    async def request_rerates(self, service_point_ids: Sequence[int], since: datetime, now: datetime) -> None:
-        await self._run(
-            queries.request_rerates, service_point_ids=list(service_point_ids), since=since, now=now
-        )
-
     async def audit(
         self,
         project_id: str,
