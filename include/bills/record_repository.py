@@ -24,7 +24,7 @@ from include.bills.records import (
     RunState,
     State,
 )
-from include.kit.db import Connection
+from include.kit.db import Connection, Repository
 from include.kit.sql import load_queries
 from include.settings import get_settings
 
@@ -37,14 +37,14 @@ Row = Mapping[str, Any]
 T = TypeVar("T")
 
 
-class BillRecordRepository:
+class BillRecordRepository(Repository):
     """One method a statement, on a connection whose transaction somebody else commits.
 
     :param projects: the only ones whose bills are found, None for all
     """
 
     def __init__(self, connection: Connection, projects: Sequence[str] | None = None) -> None:
-        self.connection = connection
+        super().__init__(connection)
         self.projects = None if projects is None else list(projects)
 
     # --- bills
@@ -330,10 +330,6 @@ class BillRecordRepository:
                 build(**{name: value for name, value in row.items() if name != "bill_id"})
             )
         return found
-
-    async def _rows(self, statement: str, **parameters: Any) -> list[Row]:
-        cursor = await self.connection.execute(statement, parameters)
-        return list(await cursor.fetchall())
 
     async def _run(self, statement: str, **parameters: Any) -> None:
         await self.connection.execute(statement, parameters)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -93,6 +93,22 @@ class Database:
             raise DatabaseUnavailableError("the database took too long to answer") from error
         except UNAVAILABLE as error:
             raise DatabaseUnavailableError(f"the database cannot be reached: {_first_line(error)}") from error
+
+
+class Repository:
+    """Runs statements on a connection whose transaction somebody else commits.
+
+    :param always: parameters that every statement gets
+    """
+
+    def __init__(self, connection: Connection, always: Mapping[str, Any] | None = None) -> None:
+        self.connection = connection
+        self.always = always or {}
+
+    async def _rows(self, statement: str, **parameters: Any) -> list[Mapping[str, Any]]:
+        """Run a statement and return its rows."""
+        cursor = await self.connection.execute(statement, {**self.always, **parameters})
+        return list(await cursor.fetchall())
 
 
 def database_url() -> str:

@@ -10,7 +10,7 @@ from typing import Any, LiteralString
 
 import orjson
 
-from include.kit.db import Connection
+from include.kit.db import Repository
 from include.kit.sql import load_queries
 from include.timers.model import GroupPage, LoadedTimer, Timer, TimerGroup
 
@@ -39,11 +39,8 @@ class TimedDevice:
     bound: bool
 
 
-class TimerRepository:
+class TimerRepository(Repository):
     """One method a statement, on a connection whose transaction somebody else commits."""
-
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
 
     async def lock_device(self, device_id: str, user: str) -> TimedDevice | None:
         rows = await self._rows(queries.lock_device, device_id=device_id, user=user)
@@ -125,10 +122,6 @@ class TimerRepository:
 
     async def _schedules(self, statement: LiteralString, **parameters: Any) -> list[int]:
         return sorted({row["schedule_id"] for row in await self._rows(statement, **parameters)})
-
-    async def _rows(self, statement: LiteralString, **parameters: Any) -> list[Row]:
-        cursor = await self.connection.execute(statement, parameters)
-        return list(await cursor.fetchall())
 
 
 def _groups(rows: Iterable[Row]) -> Iterator[TimerGroup]:
