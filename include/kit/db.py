@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -80,8 +81,13 @@ class Database:
 
         :raises DatabaseUnavailableError: the server cannot be reached or went away
         """
+        cancellations = _cancellations()
         try:
             async with self.pool.connection() as connection:
+                # The pool waits by `asyncio.wait_for`, which before Python 3.12 loses a cancellation that
+                # comes together with the connection (python/cpython#86296): a loop would go on for ever.
+                if _cancellations() > cancellations:
+                    raise asyncio.CancelledError
                 yield connection
         except QueryCanceled as error:
             raise DatabaseUnavailableError("the database took too long to answer") from error
@@ -99,6 +105,12 @@ def database_url() -> str:
         raise DatabaseUnavailableError("CARILLON_DATABASE_URL (or AIRFLOW_CONN_CARILLON_DB) is not set")
     # Airflow spells the scheme `postgres://` when it prints a connection as a URL.
     return url.get_secret_value().replace("postgres://", "postgresql://", 1)
+
+
+def _cancellations() -> int:
+    """Return how often the running task was asked to end."""
+    task = asyncio.current_task()
+    return task.cancelling() if task else 0
 
 
 def _first_line(error: Exception) -> str:

@@ -72,9 +72,12 @@ class TimerRepository:
     async def update_group(self, group: int, values: Row, now: datetime) -> None:
         await self.connection.execute(queries.update_group, {**values, "id": group, "now": now})
 
-    async def delete_group(self, group: int, now: datetime) -> list[int]:
-        """Return the schedules on which its timers hung."""
-        return await self._schedules(queries.delete_group, id=group, now=now)
+    async def groups_of_devices(self, devices: Sequence[int]) -> list[int]:
+        return [row["id"] for row in await self._rows(queries.groups_of_devices, devices=list(devices))]
+
+    async def delete_groups(self, groups: Sequence[int], now: datetime) -> list[int]:
+        """Return the schedules on which their timers hung."""
+        return await self._schedules(queries.delete_groups, ids=list(groups), now=now)
 
     async def insert_timers(
         self, group: int, items: Sequence[Row], *, project_id: str, misfire_grace: timedelta, now: datetime

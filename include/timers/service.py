@@ -125,7 +125,7 @@ class TimerService:
         """
         group = await self._locked(group_id)
         now = self.clock()
-        await self.schedules.changed(await self.repository.delete_group(group.id, now), now)
+        await self.schedules.changed(await self.repository.delete_groups([group.id], now), now)
 
     async def get(self, group_id: str) -> TimerGroup:
         """Return a group.
