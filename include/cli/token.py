@@ -91,7 +91,7 @@ def jwt(
 ) -> None:
     """Print a JSON Web Token of a user, for the device timers' API. Nothing of it is kept."""
     expires_at = parse_expiry(expires, system_clock())
-    token = issue_jwt(user, expires_at, _settings_of_instance())
+    token = issue_jwt(user, expires_at, settings_of_instance())
     if as_json:
         document = {"jwt": token, "user": user, "expires_at": iso(expires_at)}
         typer.echo(json.dumps(document, ensure_ascii=False))
@@ -132,7 +132,7 @@ def in_one_transaction(work: Callable[[Connection], Awaitable[T]]) -> T:
     return asyncio.run(in_transaction())
 
 
-def _settings_of_instance() -> Settings:
+def settings_of_instance() -> Settings:
     """Return our settings, with the secret key of the instance that lies in our home, if one does."""
     settings = get_settings()
     home = Home(settings.home.expanduser().absolute())
