@@ -74,13 +74,16 @@ async def run_timers(
             screen.say(f"setting their timers to {instants} ({zone.key}) at {instance.url}/v3/schedule/task/")
             with bar("timers", devices) as tick:
                 async with ordered(clients, lamps, dues, tick) as story:
-                    screen.say("waiting for them")
-                    with showing(as_json=as_json) as show:
-                        await watch(clients, story, show)
-                    await look(clients, story)
-                    screen.say("taking timers and devices away")
-    if not as_json:
-        stdout.print("\n".join(report.lines(story, instance.url)), markup=False)
+                    try:
+                        screen.say("waiting for them")
+                        with showing(as_json=as_json) as show:
+                            await watch(clients, story, show)
+                        await look(clients, story)
+                        if not as_json:
+                            stdout.print("\n".join(report.lines(story, instance.url)), markup=False)
+                    finally:
+                        screen.say("taking timers, devices and the user's bindings away")
+    screen.say("they are gone; what the timers did stays in the ledger")
     return report.document(story, instance.url, time.monotonic() - began)
 
 
@@ -127,7 +130,7 @@ def showing(*, as_json: bool) -> Iterator[Callable[[Story], None]]:
     """Lend what shows the story as it goes: a table on a terminal, else a line for whatever is settled."""
     if stdout.is_terminal and not as_json:
         with drawing() as draw:
-            yield lambda story: draw(report.table(story))
+            yield lambda story: draw(report.table(story, system_clock()))
         return
     told: set[str] = set()
 

@@ -87,19 +87,24 @@ class Api:
 
 
 async def for_each(items: Iterable[Item], call: Callable[[Item], Awaitable[None]]) -> None:
-    """Call for each item, the first ones first, `AT_ONCE` at a time; the first error ends it."""
-    left = iter(items)
+    """Call for each item, the first ones first, `AT_ONCE` at a time.
+
+    An error, or Ctrl-C, ends it; what is under way then is waited for, so that it can be undone.
+    """
+    left, broken = iter(items), False
 
     async def work() -> None:
         for item in left:
+            if broken:
+                return
             await call(item)
 
+    workers = [asyncio.create_task(work()) for _ in range(AT_ONCE)]
     try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(AT_ONCE):
-                group.create_task(work())
-    except ExceptionGroup as errors:
-        raise errors.exceptions[0] from None
+        await asyncio.shield(asyncio.gather(*workers))
+    finally:
+        broken = True
+        await asyncio.gather(*workers, return_exceptions=True)
 
 
 @asynccontextmanager

@@ -39,7 +39,6 @@ class Lamp:
     :ivar once: whether the timer is a one-shot; else it is due every day
     :ivar away: whether it is offline at its instant
     :ivar paras: what it is told
-    :ivar asked: whether its timer was asked for, whatever the answer
     :ivar group_id: of its timer, empty before it is made; `timer` is the timer's name
     :ivar executions: as `/carillon/v1/executions` shows them
     """
@@ -51,7 +50,6 @@ class Lamp:
     once: bool
     away: bool
     paras: Mapping[str, int]
-    asked: bool = False
     group_id: str = ""
     timer: str = ""
     executions: list[dict[str, Any]] = field(default_factory=list)

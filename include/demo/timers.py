@@ -118,15 +118,17 @@ async def ordered(
     """
 
     async def create(lamp: Lamp) -> None:
-        lamp.asked = True
         await _create(clients.user, lamp, dues[lamp.minute])
         tick()
+
+    async def delete(lamp: Lamp) -> None:
+        await clients.user.send("DELETE", f"{TIMERS}/task/{lamp.group_id}/")
 
     try:
         await for_each(lamps, create)
         yield Story(lamps, dues)
     finally:
-        await for_each([lamp for lamp in lamps if lamp.asked], lambda lamp: _delete(clients.user, lamp))
+        await for_each([lamp for lamp in lamps if lamp.group_id], delete)
 
 
 async def _create(user: Api, lamp: Lamp, due: datetime) -> None:
@@ -138,16 +140,6 @@ async def _create(user: Api, lamp: Lamp, due: datetime) -> None:
             f"the timers of {due:%H:%M} were not all made before it, so slow is this machine at the moment:"
             " try again, or with fewer --devices"
         )
-
-
-async def _delete(user: Api, lamp: Lamp) -> None:
-    if lamp.group_id:
-        await user.send("DELETE", f"{TIMERS}/task/{lamp.group_id}/")
-        return
-    # It was asked for when something broke off: it may be there all the same.
-    found = await user.send("GET", f"{TIMERS}/tasks/", query={"device_id": lamp.device_id})
-    for group in found["data"]["results"]:
-        await user.send("DELETE", f"{TIMERS}/task/{group['group_id']}/")
 
 
 async def watch(clients: Clients, story: Story, show: Callable[[Story], None]) -> None:

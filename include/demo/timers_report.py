@@ -17,7 +17,7 @@ from include.timers.model import Offline
 
 COLUMNS = (
     *("due", "if away", "timers", "sent", "acknowledged"),
-    *("p50 ms", "p99 ms", "max ms", "away", "what came of those"),
+    *("late p50 ms", "p99", "max", "away", "what came of those"),
 )
 _WORDS = ("due", "if away", "what came of those")
 
@@ -105,9 +105,13 @@ def groups(story: Story) -> Iterator[tuple[int, Offline, list[Lamp]]]:
             )
 
 
-def table(story: Story) -> Table:
-    """Return a row for each minute and policy, and one of all."""
-    grid = Table(title="Device timers", title_justify="left")
+def table(story: Story, now: datetime) -> Table:
+    """Return a row for each minute and policy, and one of all.
+
+    :param now: aware; shown by the clocks of the timers
+    """
+    clock = now.astimezone(story.dues[0].tzinfo)
+    grid = Table(title=f"Device timers at {clock:%H:%M:%S}", title_justify="left")
     for column in COLUMNS:
         grid.add_column(column, justify="left" if column in _WORDS else "right")
     for minute, policy, lamps in groups(story):
@@ -212,7 +216,7 @@ def lines(story: Story, url: str) -> Iterator[str]:
     yield from (f"Not as expected: {problem}." for problem in problems[:TOLD])
     if len(problems) > TOLD:
         yield f"Not as expected: {len(problems) - TOLD} more, see --json."
-    yield "Timers, devices and their user's bindings are gone, what the timers did stays. Look next at"
+    yield "Look next at"
     for dag_id in story.dag_ids:
         yield f"  {url}/dags/{dag_id}  the runs in Airflow"
     yield f"  {url}/carillon/v1/docs  executions?kind=timer, lateness"
