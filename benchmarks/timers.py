@@ -14,6 +14,7 @@ import argparse
 import asyncio
 import json
 import math
+import os
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -137,6 +138,7 @@ class Bench:
         """Measure one instant."""
         await sleep_until(due.timestamp() - WATCHED_SECONDS)
         await self.simulator.send("DELETE", f"{SIMULATOR}/devices")
+        load = os.getloadavg()[0]
         instance = read_instance(Path(self.instance.home))
         triggerers = {name: pid for name, pid in instance.processes.items() if "triggerer" in name}
         before = cpu_seconds(instance)
@@ -151,6 +153,7 @@ class Bench:
             cpu_seconds=round(sum(spent[name] for name in triggerers), 2),
             rss_mb=memory.rss / MB,
             cpu_by_process=spent,
+            load=load,
         )
 
     async def wait_ended(self, due: datetime, count: int) -> None:
@@ -172,6 +175,7 @@ class Bench:
     async def peer(self, name: str, count: int) -> Burst:
         """Measure one burst of a peer."""
         await self.simulator.send("DELETE", f"{SIMULATOR}/devices")
+        load = os.getloadavg()[0]
         port = urlsplit(self.instance.gateway_url or "").port or 0
         told = json.loads(await ask_peer("gateway", PEERS[name], count, port))
         return Burst(
@@ -180,6 +184,7 @@ class Bench:
             cpu_seconds=told["cpu"],
             rss_mb=told["rss_kb"] / 1024,
             cpu_by_process={},
+            load=load,
         )
 
     async def arrivals(self) -> list[Arrival]:

@@ -21,6 +21,7 @@ class Burst:
     :ivar cpu_seconds: of the sender: the triggerers from before they arm, or the whole process of a peer
     :ivar rss_mb: most memory of the sender
     :ivar cpu_by_process: of a whole instance meanwhile; empty for a peer
+    :ivar load: of the machine when it began, over the last minute: what else was going on
     """
 
     figures: Round
@@ -28,6 +29,7 @@ class Burst:
     cpu_seconds: float
     rss_mb: float
     cpu_by_process: dict[str, float]
+    load: float
 
     @property
     def a_second(self) -> float:

@@ -24,8 +24,9 @@ def show(results: Sequence[Result], document: dict[str, Any], file: Path) -> Non
         stdout.print(table(results, document["rounds"]))
     for failure in document["failures"]:
         stdout.print(f"failed: {failure}", markup=False)
+    loads = [burst.load for one in results for burst in one.rounds] or facts["load_before"]
     stdout.print(
-        f"{facts['cores']} cores, {facts['cpu']}, load before {facts['load_before'][0]};"
+        f"{facts['cores']} cores, {facts['cpu']}, load of the rounds {min(loads):.1f} to {max(loads):.1f};"
         f" Airflow {facts['airflow']}, PostgreSQL {facts['postgres']}, Python {facts['python']}"
     )
     stdout.print(f"results: {file}")

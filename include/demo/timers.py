@@ -183,8 +183,10 @@ async def look(clients: Clients, story: Story) -> None:
     received = await simulator.send("GET", f"{SIMULATOR}/received")
     story.received = {device: counts for device, counts in received.items() if device in ids}
     logged = await simulator.send("GET", f"{SIMULATOR}/arrivals")
+    story.arrivals = {device: [] for device in ids}
     for one in logged["arrivals"]:
-        story.arrivals.setdefault(one["device_id"], []).append(one)
+        if one["device_id"] in ids:
+            story.arrivals[one["device_id"]].append(one)
     for lamp in story.lamps:
         if lamp.expects == LEFT_IN_SHADOW:
             shown = await simulator.send("GET", f"{SIMULATOR}/devices/{lamp.device_id}")
@@ -192,6 +194,5 @@ async def look(clients: Clients, story: Story) -> None:
                 service: shadow["reported"] for service, shadow in shown["shadow"].items()
             }
     schedules = {one["schedule_id"] for lamp in story.lamps for one in lamp.executions}
-    for schedule_id in sorted(schedules):
-        schedule = await clients.own.send("GET", f"{OWN}/schedules/{schedule_id}")
-        story.dag_ids.append(schedule["dag_id"])
+    found = [await clients.own.send("GET", f"{OWN}/schedules/{schedule_id}") for schedule_id in schedules]
+    story.dag_ids = sorted(schedule["dag_id"] for schedule in found)
