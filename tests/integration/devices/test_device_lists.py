@@ -11,6 +11,7 @@ import pytest
 
 from include.devices.model import DeviceFilter
 from include.devices.repository import list_statement, list_values
+from tests.databases import Databases
 
 DEVICES, LIMIT = 100_000, 51
 
@@ -50,10 +51,9 @@ CASES = {
 
 
 @pytest.fixture(scope="module")
-def filled(postgres: Any, template_database: str) -> Iterator[psycopg.Connection]:
-    with postgres.connect() as admin:
-        admin.execute(f"CREATE DATABASE device_lists TEMPLATE {template_database}")
-    with psycopg.connect(postgres.url("device_lists"), autocommit=True) as connection:
+def filled(databases: Databases) -> Iterator[psycopg.Connection]:
+    name = databases.create()
+    with psycopg.connect(databases.postgres.url(name), autocommit=True) as connection:
         connection.execute(FILL, {"n": DEVICES})
         connection.execute(
             "INSERT INTO device_group (group_id, project_id, name, created_at)"
@@ -65,8 +65,7 @@ def filled(postgres: Any, template_database: str) -> Iterator[psycopg.Connection
         )
         connection.execute("VACUUM ANALYZE")
         yield connection
-    with postgres.connect() as admin:
-        admin.execute("DROP DATABASE device_lists WITH (FORCE)")
+    databases.drop(name)
 
 
 def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
