@@ -46,6 +46,14 @@ def receiver() -> Iterator[int]:
 
 async def run_peer(module: str, way: str, count: int, port: int) -> float:
     """Run a peer in a process of its own, to its end; return the instant that it chose when it was ready."""
+    return float(await ask_peer(module, way, count, port))
+
+
+async def ask_peer(module: str, way: str, count: int, port: int) -> str:
+    """Run a peer in a process of its own, to its end; return what it said.
+
+    :raises RuntimeError: it failed
+    """
     argv = [sys.executable, "-m", f"benchmarks.peers.{module}", way, str(count), str(port)]
     process = await asyncio.create_subprocess_exec(
         *child_argv(), *argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -53,7 +61,7 @@ async def run_peer(module: str, way: str, count: int, port: int) -> float:
     said, complaint = await process.communicate()
     if process.returncode != 0:
         raise RuntimeError(f"{module} {way} failed: {complaint.decode(errors='replace')[-2000:]}")
-    return float(said)
+    return said.decode()
 
 
 @asynccontextmanager
