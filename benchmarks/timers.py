@@ -58,7 +58,7 @@ ROUND_SECONDS = 120
 #: A window is given up this long after its instant.
 PATIENCE_SECONDS = 100.0
 #: What a timer costs to set, in bindings, and how much longer it may take.
-TIMER_IN_BINDINGS, MARGIN_SECONDS = 12.0, 45.0
+TIMER_IN_BINDINGS, MARGIN_SECONDS = 8.0, 45.0
 
 
 @dataclass
