@@ -40,22 +40,18 @@ def kill_now(up: Up, names: list[str], *, hold: float = 0) -> None:
 
 
 def armed_triggerer(client: Client, dag_id: str) -> str:
-    """Return which process has the window of a DAG armed, by the order in which Airflow's jobs started."""
-    statement = (
-        "SELECT j.id, j.hostname FROM trigger t JOIN task_instance ti ON ti.trigger_id = t.id"
-        " JOIN job j ON j.id = t.triggerer_id WHERE ti.dag_id = %s"
-    )
-    (row,) = client.wait("armed", lambda: client.rows(statement, dag_id, airflow=True), timeout=40)
-    # Jobs are numbered in the order of their start; so are the names, when neither was restarted since.
-    jobs = client.rows(
-        "SELECT id FROM job WHERE job_type = 'TriggererJob' AND state = 'running'"
-        " AND latest_heartbeat > now() - interval '5 seconds' ORDER BY id",
-        airflow=True,
-    )
-    started = sorted(
-        triggerers(client.up), key=lambda name: psutil.Process(pids(client.up)[name]).create_time()
-    )
-    return started[[job["id"] for job in jobs].index(row["id"])]
+    """Return which process has the window of a DAG armed: the one that writes the log of its run."""
+
+    def writer() -> str | None:
+        running = pids(client.up)
+        for name in triggerers(client.up):
+            files = psutil.Process(running[name]).open_files() if running[name] else []
+            if any(f"/dag_id={dag_id}/" in file.path for file in files):
+                return name
+        return None
+
+    name: str = client.wait("armed", writer, timeout=40)
+    return name
 
 
 def wait_settled(client: Client, due: float, count: int, timeout: float = 90) -> Counter[str]:
