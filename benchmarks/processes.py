@@ -20,8 +20,10 @@ from include.cli.home import ROOT
 from include.cli.instance import Instance, read_instance
 from include.cli.postgres import child_argv, find_free_port
 from include.errors import StartupError
+from include.settings import get_settings
 
-START_SECONDS = 300
+#: `up` gives up by itself after CARILLON_START_TIMEOUT_SECONDS; its database comes before that.
+START_MARGIN_SECONDS = 60.0
 
 
 @contextmanager
@@ -88,7 +90,7 @@ async def running_instance(environment: Mapping[str, str]) -> AsyncIterator[Inst
 
 
 async def _ready(process: subprocess.Popen[bytes], home: Path) -> Instance:
-    deadline = time.monotonic() + START_SECONDS
+    deadline = time.monotonic() + get_settings().start_timeout_seconds + START_MARGIN_SECONDS
     while not (home / "home" / "instance.json").exists():
         if process.poll() is not None or time.monotonic() > deadline:
             raise StartupError(f"the instance did not start: {(home / 'up.log').read_text()[-2000:]}")

@@ -263,7 +263,11 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run, print, and keep the results; return 1 where something is missing."""
     options = parse(argv)
-    document = asyncio.run(run(options.timers, options.rounds, Progress().say))
+    try:
+        document = asyncio.run(run(options.timers, options.rounds, Progress().say))
+    except CarillonError as error:
+        print(f"carillon: {error}", file=sys.stderr)
+        return 1
     results = document.pop("table")
     RESULTS.mkdir(exist_ok=True)
     file = RESULTS / f"timers-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
