@@ -8,6 +8,7 @@ from datetime import timedelta
 import psycopg
 import pytest
 
+from include.devices.registry import RegistryService
 from include.kit.clock import system_clock
 from include.ledger.model import Due
 from include.ledger.repository import LedgerRepository
@@ -287,6 +288,16 @@ class TestDevice:
         bench.connection.execute("DELETE FROM device")
         await bench.fire(bench.retime(due))
         assert (bench.states(), bench.gateway.sent) == ([("failed", DELETED)], [])
+
+    async def test_deleted_after_arming(self, bench: Bench):
+        due = soon(3)
+        await bench.add(due)
+        run = asyncio.create_task(bench.fire(bench.retime(due)))
+        await asyncio.sleep(1)
+        async with bench.database.transaction() as connection:
+            await RegistryService(connection).delete(LAMP)
+        await run
+        assert (bench.states(), bench.gateway.sent) == ([("skipped", "deleted")], [])
 
     async def test_paused_after_arming(self, bench: Bench):
         due = soon(3)
