@@ -5,25 +5,18 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import urllib.request
-from typing import Any
 
 import psycopg
 
 from include.cli.home import ROOT
 from tests.e2e.conftest import Up
+from tests.integration.gateway.simulated import call_admin
 
 DEVICES, OFFLINE = 48, 12
 
 
-def ask_simulator(up: Up, path: str) -> dict[str, Any]:
-    with urllib.request.urlopen(f"{up.instance.gateway_url}/_admin/{path}", timeout=10) as answer:
-        found: dict[str, Any] = json.load(answer)
-        return found
-
-
 def test_lamps_are_switched_once_each_and_nothing_is_left(instance: Up) -> None:
-    before = ask_simulator(instance, "counters")
+    before = call_admin(instance.instance.gateway_url, "GET", "counters")
     words = ("--devices", str(DEVICES), "--offline", str(OFFLINE), "--minutes", "1", "--json")
     done = subprocess.run(
         [str(ROOT / "carillon"), "demo", "timers", *words],
@@ -53,7 +46,7 @@ def test_lamps_are_switched_once_each_and_nothing_is_left(instance: Up) -> None:
     due = story["dues"][0]
     assert story["dag_ids"] == [f"timer.{due[11:13]}{due[14:16]}", "timer.once"]
     assert_nothing_left(instance)
-    after = ask_simulator(instance, "counters")
+    after = call_admin(instance.instance.gateway_url, "GET", "counters")
     assert after["received"] - before["received"] == 40
     assert after["devices"] == before["devices"]
 
