@@ -18,7 +18,7 @@ from tests.e2e.timers import TimerUser, next_minute, sleep_until
 from tests.integration.gateway.simulated import SimulatorProcess, simulator_process
 from tests.timer_rows import LOCAL, multiply
 
-AHEAD = 30
+AHEAD = 25
 SWITCH = '{"switch":1}'
 #: Seconds that a device takes to answer where something is killed meanwhile; 128 commands go out at a time.
 LATENCY = 2.0
