@@ -31,6 +31,7 @@ import psycopg
 from psycopg import sql
 
 from benchmarks import machine
+from benchmarks.memory import watching
 from benchmarks.meters import data, report
 from benchmarks.meters.data import Dataset, Tariff
 from benchmarks.meters.figures import (
@@ -44,7 +45,6 @@ from benchmarks.meters.figures import (
     durable_meters,
     peer_of,
 )
-from benchmarks.meters.memory import watching
 from include.cli.home import ROOT
 from include.cli.postgres import SUPERUSER, LocalPostgres, child_argv
 from include.cli.progress import Progress
@@ -112,7 +112,7 @@ class Bench:
                 charge=told["charge"],
                 seconds=told["seconds"],
                 rss_mb=round(told["rss_kb"] / 1024, 1),
-                backends=memory.backends,
+                backends=memory.processes,
                 backends_mb=round(memory.rss / MB, 1),
                 own_mb=round(memory.own / MB, 1),
                 digest=self.digest(name),

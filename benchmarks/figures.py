@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from benchmarks.receiver import Arrival
+from include.kit.quantiles import quantile
 
 
 @dataclass(frozen=True)
@@ -110,10 +111,3 @@ def summarise(arrivals: Sequence[Arrival], due: float, expected: int) -> Round:
         p99=quantile(late, 0.99),
         most=late[-1] if late else math.nan,
     )
-
-
-def quantile(ordered: Sequence[float], share: float) -> float:
-    """Return the smallest value that at least this share of the values do not exceed; NaN of nothing."""
-    if not ordered:
-        return math.nan
-    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]

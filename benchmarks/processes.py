@@ -20,8 +20,10 @@ from include.cli.home import ROOT
 from include.cli.instance import Instance, read_instance
 from include.cli.postgres import child_argv, find_free_port
 from include.errors import StartupError
+from include.settings import get_settings
 
-START_SECONDS = 300
+#: `up` gives up by itself after CARILLON_START_TIMEOUT_SECONDS; its database comes before that.
+START_MARGIN_SECONDS = 60.0
 
 
 @contextmanager
@@ -46,6 +48,14 @@ def receiver() -> Iterator[int]:
 
 async def run_peer(module: str, way: str, count: int, port: int) -> float:
     """Run a peer in a process of its own, to its end; return the instant that it chose when it was ready."""
+    return float(await ask_peer(module, way, count, port))
+
+
+async def ask_peer(module: str, way: str, count: int, port: int) -> str:
+    """Run a peer in a process of its own, to its end; return what it said.
+
+    :raises RuntimeError: it failed
+    """
     argv = [sys.executable, "-m", f"benchmarks.peers.{module}", way, str(count), str(port)]
     process = await asyncio.create_subprocess_exec(
         *child_argv(), *argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -53,7 +63,7 @@ async def run_peer(module: str, way: str, count: int, port: int) -> float:
     said, complaint = await process.communicate()
     if process.returncode != 0:
         raise RuntimeError(f"{module} {way} failed: {complaint.decode(errors='replace')[-2000:]}")
-    return float(said)
+    return said.decode()
 
 
 @asynccontextmanager
@@ -80,7 +90,7 @@ async def running_instance(environment: Mapping[str, str]) -> AsyncIterator[Inst
 
 
 async def _ready(process: subprocess.Popen[bytes], home: Path) -> Instance:
-    deadline = time.monotonic() + START_SECONDS
+    deadline = time.monotonic() + get_settings().start_timeout_seconds + START_MARGIN_SECONDS
     while not (home / "home" / "instance.json").exists():
         if process.poll() is not None or time.monotonic() > deadline:
             raise StartupError(f"the instance did not start: {(home / 'up.log').read_text()[-2000:]}")

@@ -17,3 +17,18 @@ SELECT datname, xact_commit + xact_rollback FROM pg_stat_database WHERE datname 
 -- name: server_version
 -- Which Postgres it is.
 SELECT current_setting('server_version')
+
+-- name: timer_ids
+-- All timers that are not deleted.
+SELECT id FROM definition WHERE kind = 'timer' AND deleted_at IS NULL
+
+-- name: count_ended
+-- How many timers of an instant have ended.
+SELECT count(*) FROM execution e JOIN definition d ON d.id = e.definition_id
+WHERE d.kind = 'timer' AND e.due_at = %(due)s AND e.state IN ('succeeded', 'failed', 'skipped', 'missed')
+
+-- name: sent_span
+-- The first send and the last acknowledgement of an instant, seconds since the epoch.
+SELECT extract(epoch FROM min(a.begin_at))::double precision, extract(epoch FROM max(a.end_at))::double precision
+FROM attempt a JOIN definition d ON d.id = a.definition_id
+WHERE d.kind = 'timer' AND a.due_at = %(due)s

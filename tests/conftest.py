@@ -11,21 +11,16 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
-from itertools import count
 
 import httpx
 import psycopg
 import pytest
-from psycopg import sql
 
 from include.cli.postgres import LocalPostgres
 from include.kit.db import Database
 from include.settings import get_settings
 from tests.builders import serve
-
-TEMPLATE = "carillon_template"
-
-_numbers = count(1)
+from tests.databases import Databases
 
 
 @pytest.fixture(autouse=True)
@@ -47,29 +42,20 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPostgres
 
 
 @pytest.fixture(scope="session")
-def template_database(postgres: LocalPostgres) -> str:
-    """A database with all migrations, to be cloned."""
-    from include.migrations import upgrade
-
-    postgres.ensure_database(TEMPLATE)
-    upgrade(postgres.url(TEMPLATE))
-    return TEMPLATE
+def databases(postgres: LocalPostgres) -> Databases:
+    """The databases of that server."""
+    return Databases(postgres)
 
 
 @pytest.fixture
-def database_url(
-    postgres: LocalPostgres, template_database: str, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[str]:
-    """The URL of a migrated database of this test's own; the setting names it, too."""
-    name = f"test_{next(_numbers)}"
-    with postgres.connect() as connection:
-        connection.execute(_statement("CREATE DATABASE {} TEMPLATE {}", name, template_database))
-    url = postgres.url(name)
+def database_url(databases: Databases, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The URL of a migrated database without rows, of this test alone; the setting names it, too."""
+    name = databases.lend()
+    url = databases.postgres.url(name)
     monkeypatch.setenv("CARILLON_DATABASE_URL", url)
     get_settings.cache_clear()
     yield url
-    with postgres.connect() as connection:
-        connection.execute(_statement("DROP DATABASE {} WITH (FORCE)", name))
+    databases.take_back(name)
 
 
 @pytest.fixture
@@ -122,7 +108,3 @@ async def client_of(database_url: str, parse_requests: list[str]) -> AsyncIterat
             return await stack.enter_async_context(serve(name, token=token, address=address))
 
         yield make
-
-
-def _statement(text: str, *names: str) -> sql.Composed:
-    return sql.SQL(text).format(*map(sql.Identifier, names))

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import psycopg
 
@@ -18,6 +19,7 @@ from include.tokens.jwt_tokens import issue_jwt
 
 USER = "alice"
 LAMP = "lamp-1"
+LOCAL = ZoneInfo("Asia/Shanghai")
 
 
 def insert_device(
@@ -46,9 +48,58 @@ def insert_device(
     return device
 
 
+def multiply(connection: psycopg.Connection, group_id: str, count: int) -> None:
+    """Make `count` devices in all, each with a timer like the only one of this group."""
+    for statement in COPIES:
+        connection.execute(statement, {"group_id": group_id, "count": count})
+
+
+#: A device, a group and a timer for each number from 2 on.
+COPIES = (
+    """
+    INSERT INTO device (device_id, project_id, product_id, node_id, status, created_at, updated_at)
+    SELECT 'copy-' || n, v.project_id, v.product_id, 'copy-' || n, 'ONLINE', now(), now()
+    FROM generate_series(2, %(count)s) AS n, timer_group g JOIN device v ON v.id = g.device_id
+    WHERE g.group_id = %(group_id)s
+    """,
+    """
+    INSERT INTO timer_group (group_id, device_id, period, first_day, timezone, enabled, offline,
+                             offline_ttl, created_at, updated_at)
+    SELECT md5(v.device_id), v.id, g.period, g.first_day, g.timezone, true, g.offline,
+           g.offline_ttl, now(), now()
+    FROM device v, timer_group g WHERE starts_with(v.device_id, 'copy-') AND g.group_id = %(group_id)s
+    """,
+    """
+    WITH original AS (
+        SELECT t.hour, t.minute, t.commands, d.*
+        FROM timer_group g
+        JOIN device_timer t ON t.group_id = g.id
+        JOIN definition d ON d.id = t.definition_id
+        WHERE g.group_id = %(group_id)s
+    ), made AS (
+        INSERT INTO definition (kind, schedule_id, project_id, name, enabled, active_since, weekdays,
+                                misfire, misfire_grace, overlap, created_at, updated_at)
+        SELECT o.kind, o.schedule_id, o.project_id, md5(v.device_id), true, o.active_since, o.weekdays,
+               o.misfire, o.misfire_grace, o.overlap, now(), now()
+        FROM original o, device v WHERE starts_with(v.device_id, 'copy-')
+        RETURNING id, name
+    )
+    INSERT INTO device_timer (definition_id, group_id, name, ordinal, hour, minute, commands)
+    SELECT m.id, g.id, m.name, 0, o.hour, o.minute, o.commands
+    FROM original o, made m JOIN timer_group g ON g.group_id = m.name
+    """,
+)
+
+
 def jwt_of(user: str = USER) -> str:
     """Return a token of a user that is good for an hour."""
     return issue_jwt(user, system_clock() + timedelta(hours=1), get_settings())
+
+
+def mask(day: datetime, *, holds: bool = True) -> str:
+    """A mask from Sunday on of the local day of an instant alone, or of all days but that."""
+    place = day.astimezone(LOCAL).isoweekday() % 7
+    return "".join("1" if (number == place) is holds else "0" for number in range(7))
 
 
 @dataclass

@@ -7,9 +7,9 @@ from api_plugin.billing_scheduler.login_routes import open_router
 from api_plugin.billing_scheduler.login_routes import router as login_router
 from api_plugin.billing_scheduler.routes import router as task_router
 from api_plugin.billing_scheduler.schemas import CreateBody, LoginBody, StatusBody, UpdateBody
-from api_plugin.billing_scheduler.spellings import join
 from api_plugin.common.api import Api
 from api_plugin.common.forms import meta_form
+from api_plugin.common.spellings import join
 
 API = Api(
     name="billing",

@@ -19,7 +19,6 @@ from api_plugin.billing_scheduler.schemas import (
     BillOut,
     DateQuery,
     DeviceQuery,
-    Envelope,
     Listed,
     Page,
     PageSize,
@@ -31,12 +30,12 @@ from api_plugin.billing_scheduler.schemas import (
     commodities_of,
     listed,
     local_time,
-    ok,
     read_span,
 )
-from api_plugin.billing_scheduler.spellings import spelled
 from api_plugin.common.auth import CallerDep
 from api_plugin.common.database import DatabaseDep, transact
+from api_plugin.common.envelope import Envelope, ok
+from api_plugin.common.spellings import spelled
 from include.bills.model import BillFilter, ListedBill, all_decimals, two_decimals
 from include.bills.service import BillHistory, bills_of_span
 

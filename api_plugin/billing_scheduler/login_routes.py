@@ -6,11 +6,12 @@ from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter
 
-from api_plugin.billing_scheduler.bodies import PayloadDep, read
-from api_plugin.billing_scheduler.schemas import Envelope, LoginBody, Nothing, TokenOut, local_time, ok
-from api_plugin.billing_scheduler.spellings import spelled
+from api_plugin.billing_scheduler.schemas import LoginBody, TokenOut, local_time
 from api_plugin.common.auth import CallerDep, verified_tokens
+from api_plugin.common.bodies import PayloadDep, read
 from api_plugin.common.database import DatabaseDep, transact
+from api_plugin.common.envelope import Envelope, Nothing, ok
+from api_plugin.common.spellings import spelled
 from include.accounts.service import log_in
 from include.errors import AuthenticationError
 from include.settings import get_settings

@@ -6,16 +6,13 @@ from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter
 
-from api_plugin.billing_scheduler.bodies import PayloadDep, read
 from api_plugin.billing_scheduler.schemas import (
     PAGE_DEFAULT,
     PAGE_SIZE_DEFAULT,
     TASK_TYPES,
     CreateBody,
     CrontabOut,
-    Envelope,
     Listed,
-    Nothing,
     Page,
     PageSize,
     ProjectQuery,
@@ -26,12 +23,13 @@ from api_plugin.billing_scheduler.schemas import (
     commodities_of,
     listed,
     local_time,
-    ok,
 )
-from api_plugin.billing_scheduler.spellings import spelled
 from api_plugin.common.announcer import nudge
 from api_plugin.common.auth import CallerDep
+from api_plugin.common.bodies import PayloadDep, read
 from api_plugin.common.database import DatabaseDep, transact
+from api_plugin.common.envelope import Envelope, Nothing, ok
+from api_plugin.common.spellings import spelled
 from include.billing_tasks.model import BillingTask
 from include.billing_tasks.service import BillingTaskService
 from include.kit.clock import system_clock

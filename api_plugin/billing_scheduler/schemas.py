@@ -12,9 +12,10 @@ from datetime import date, datetime
 from typing import Annotated, Any, Generic, TypeVar
 
 from fastapi import Query
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictStr
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StrictBool, StrictStr
 from pydantic.json_schema import WithJsonSchema
 
+from api_plugin.common.bodies import WireModel
 from include.billing.model import Commodity
 from include.billing_tasks.model import TaskFields
 from include.bills.model import SPAN_DAYS_MOST, DateSpan
@@ -130,12 +131,6 @@ def read_span(start: date, end: date) -> DateSpan:
     if (end - start).days >= SPAN_DAYS_MOST:
         raise InvalidInputError(f"is more than {SPAN_DAYS_MOST} days from start_date", field="end_date")
     return DateSpan(start, end)
-
-
-class WireModel(BaseModel):
-    """A request: unknown fields are refused, and no message repeats what was sent."""
-
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
 
 class CreateBody(WireModel):
@@ -260,12 +255,7 @@ class TokenOut(BaseModel):
     expires_at: str
 
 
-class Nothing(BaseModel):
-    """An empty object."""
-
-
 Item = TypeVar("Item")
-Data = TypeVar("Data")
 
 
 class Listed(BaseModel, Generic[Item]):
@@ -276,25 +266,6 @@ class Listed(BaseModel, Generic[Item]):
     next: bool | None = Field(description="true or null: whether a page follows")
     previous: bool | None = Field(description="true or null: whether a page comes before")
     results: list[Item]
-
-
-class Meta(BaseModel):
-    """0 is good; other codes are 10000, 10100, 10101, 10350, 11600, 10500."""
-
-    code: int
-    message: str
-
-
-class Envelope(BaseModel, Generic[Data]):
-    """Every answer."""
-
-    meta: Meta
-    data: Data
-
-
-def ok(message: str, data: Data) -> Envelope[Data]:
-    """Wrap a good answer."""
-    return Envelope(meta=Meta(code=0, message=message), data=data)
 
 
 def listed(items: list[Item], count: int, page: int, page_size: int) -> Listed[Item]:

@@ -2,7 +2,7 @@
 
 A request writes its schedules and is done; this loop then asks for the parse that makes their DAGs appear or
 vanish. Because it works from the rows and not from the requests, nothing is lost when the process ends
-between the two.
+between the two. The loop is also where other rows are ended that nobody else would look at again.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from weakref import WeakKeyDictionary
 from api_plugin.common import airflow_adapter
 from api_plugin.common.parse_watch import LastParse, ParseWatch
 from include.billing_plan.ending import end_orphans
+from include.devices.traffic import TrafficService
 from include.errors import DatabaseUnavailableError
 from include.kit.clock import Clock, system_clock
 from include.kit.db import Database
@@ -27,6 +28,7 @@ log = logging.getLogger(__name__)
 
 ANNOUNCE_SECONDS = 0.5
 RETIRE_SECONDS = 30.0
+EXPIRE_SECONDS = 30.0
 #: A DAG that leaves is in no hurry, and to miss it all of them must be parsed.
 LEAVING_SECONDS = 20.0
 #: Airflow misses a DAG only in a parse that ends 20 s (`stale_dag_threshold`) after its last own one.
@@ -85,6 +87,7 @@ class Announcer:
         self.duties = [
             Duty(self.ensure_partitions, PARTITION_SECONDS),
             Duty(self.retire, RETIRE_SECONDS),
+            Duty(self.expire, EXPIRE_SECONDS),
             Duty(self.announce_leaving, LEAVING_SECONDS),
             self.announcing,
         ]
@@ -132,6 +135,13 @@ class Announcer:
             await schedules.retire_idle_once(self.clock())
             await schedules.adopt_orphans(self.clock())
             await end_orphans(connection, self.clock())
+
+    async def expire(self) -> None:
+        """Write down the end of commands and messages to devices whose time is over."""
+        async with self.database.transaction() as connection:
+            traffic = TrafficService(connection, clock=self.clock)
+            await traffic.expire_commands()
+            await traffic.expire_messages()
 
     async def ensure_partitions(self) -> None:
         """Make the ledger's partitions of the months ahead."""

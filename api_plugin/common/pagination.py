@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Annotated, Generic, TypeVar
 
@@ -32,12 +32,6 @@ class Page(BaseModel, Generic[Item]):
     next: str | None = Field(description="give it as `cursor` to get the page after this one")
 
 
-def cut(rows: Sequence[Item], limit: int) -> tuple[Sequence[Item], Item | None]:
-    """Split what was read, up to `limit + 1` rows, into the page and its last row if more follow."""
-    page = rows[:limit]
-    return page, page[-1] if len(rows) > limit else None
-
-
 def id_cursor(last_id: int) -> str:
     """Return the cursor of a list ordered by id."""
     return _encode([last_id])
@@ -51,6 +45,21 @@ def read_id_cursor(cursor: str | None) -> int:
         case [int(last_id)] if 0 <= last_id < _BIGINT:
             return last_id
     raise _bad_cursor()
+
+
+def page_of(
+    rows: Sequence[Item],
+    limit: int,
+    show: Callable[[Item], Shown],
+    cursor: Callable[[Item], str] = lambda row: id_cursor(row.id),  # type: ignore[attr-defined]
+) -> Page[Shown]:
+    """Return a page of what was read, up to `limit + 1` rows: the last one only says that more follow.
+
+    :param show: writes a row as clients see it
+    :param cursor: of the page that begins after a row
+    """
+    page = rows[:limit]
+    return Page(items=[show(row) for row in page], next=cursor(page[-1]) if len(rows) > limit else None)
 
 
 def key_cursor(last_key: str) -> str:

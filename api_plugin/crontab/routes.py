@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
-from fastapi import APIRouter, Depends
-from pydantic import BaseModel
-from starlette.requests import Request
+from fastapi import APIRouter
 
 from api_plugin.common.announcer import nudge
 from api_plugin.common.auth import CallerDep
+from api_plugin.common.bodies import PayloadDep, documented
 from api_plugin.common.database import DatabaseDep, transact
-from api_plugin.common.json_body import read_object
 from api_plugin.crontab.batches import make_batch, read_limit
 from api_plugin.crontab.schemas import (
     AddBody,
@@ -40,20 +37,7 @@ router = APIRouter(tags=["crontab"])
 STATUS = {"started": 1, "succeeded": 2, "failed": 3}
 
 
-async def _payload(request: Request) -> dict[str, Any]:
-    return read_object(await request.body())
-
-
-#: The body is read here and not by FastAPI: whatever its Content-Type, and one item's fault is its own.
-PayloadDep = Annotated[dict[str, Any], Depends(_payload)]
-
-
-def _body(model: type[BaseModel]) -> dict[str, Any]:
-    schema = {"$ref": f"#/components/schemas/{model.__name__}"}
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
-
-
-@router.post("/add_task", openapi_extra=_body(AddBody))
+@router.post("/add_task", openapi_extra=documented(AddBody))
 async def add_task(payload: PayloadDep, caller: CallerDep, database: DatabaseDep) -> Envelope[TaskResults]:
     """Add tasks; each name must be new."""
     batch = make_batch(payload, AddItem)
@@ -65,7 +49,7 @@ async def add_task(payload: PayloadDep, caller: CallerDep, database: DatabaseDep
     return _done(await transact(database, work))
 
 
-@router.post("/update_task", openapi_extra=_body(UpdateBody))
+@router.post("/update_task", openapi_extra=documented(UpdateBody))
 async def update_task(payload: PayloadDep, caller: CallerDep, database: DatabaseDep) -> Envelope[TaskResults]:
     """Change the fields that are given, of the task with this task_id, else of the one with this name."""
     batch = make_batch(payload, UpdateItem)
@@ -79,7 +63,7 @@ async def update_task(payload: PayloadDep, caller: CallerDep, database: Database
     return _done(await transact(database, work))
 
 
-@router.post("/run_again_task", openapi_extra=_body(RefBody))
+@router.post("/run_again_task", openapi_extra=documented(RefBody))
 async def run_again_task(
     payload: PayloadDep, caller: CallerDep, database: DatabaseDep
 ) -> Envelope[TaskResults]:
@@ -93,7 +77,7 @@ async def run_again_task(
     return _done(await transact(database, work))
 
 
-@router.post("/query_task_status", openapi_extra=_body(QueryBody))
+@router.post("/query_task_status", openapi_extra=documented(QueryBody))
 async def query_task_status(
     payload: PayloadDep, caller: CallerDep, database: DatabaseDep
 ) -> Envelope[TaskLog]:

@@ -14,13 +14,13 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     StrictStr,
     WithJsonSchema,
     model_validator,
 )
 
+from api_plugin.common.bodies import WireModel
 from include.callbacks.model import METHODS, TaskFields, TaskKey
 from include.callbacks.model import Method as CallMethod
 from include.callbacks.start_time import LATEST_TIMESTAMP, TaskType
@@ -118,12 +118,6 @@ TypeNumber = Annotated[Annotated[int, Field(strict=True, ge=1, le=7)] | None, Be
 Method = Annotated[Annotated[Text, AfterValidator(_known_method)] | None, BeforeValidator(_empty_is_none)]
 Moment = Annotated[Any, BeforeValidator(_timestamp), WithJsonSchema({"type": ["string", "number", "null"]})]
 LogLimit = Annotated[int, Field(strict=True, ge=1, le=LOG_MOST)]
-
-
-class WireModel(BaseModel):
-    """A request: unknown fields are refused, and no message repeats what was sent."""
-
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
 
 class TaskItem(WireModel):

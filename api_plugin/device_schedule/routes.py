@@ -5,24 +5,22 @@ from __future__ import annotations
 from fastapi import APIRouter
 from starlette.requests import Request
 
-from api_plugin.billing_scheduler.bodies import PayloadDep, read
-from api_plugin.billing_scheduler.spellings import spelled
 from api_plugin.common.announcer import nudge
 from api_plugin.common.auth import UserDep
+from api_plugin.common.bodies import PayloadDep, read
 from api_plugin.common.database import DatabaseDep, transact
+from api_plugin.common.envelope import Envelope, Nothing, ok
+from api_plugin.common.spellings import spelled
 from api_plugin.device_schedule.schemas import (
     PAGE_SIZE_DEFAULT,
     CreateBody,
     DeviceQuery,
-    Envelope,
     GroupOut,
     Listed,
-    Nothing,
     PageQuery,
     PageSizeQuery,
     UpdateBody,
     group_out,
-    ok,
 )
 from include.errors import InvalidInputError
 from include.kit.clock import system_clock

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
 from fastapi import Query
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictStr
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StrictBool, StrictStr
 from pydantic.json_schema import WithJsonSchema
 
+from api_plugin.common.bodies import WireModel
 from include.cron import FirstDay
 from include.timers.model import (
     COMMANDS_LONGEST,
@@ -73,12 +74,6 @@ Period = Annotated[
 DeviceQuery = Annotated[str, _form(_DEVICE, "1 to 128 letters, digits, - or _"), Query()]
 PageQuery = Annotated[int | None, Query(ge=1, le=PAGE_MOST, description="ours; all groups where left out")]
 PageSizeQuery = Annotated[int | None, Query(ge=1, le=PAGE_SIZE_MOST, description="ours")]
-
-
-class WireModel(BaseModel):
-    """A request: unknown fields are refused, and no message repeats what was sent."""
-
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
 
 class TaskIn(WireModel):
@@ -190,32 +185,6 @@ class Listed(BaseModel):
     next: str | None
     previous: str | None
     results: list[GroupOut]
-
-
-class Nothing(BaseModel):
-    """An empty object."""
-
-
-Data = TypeVar("Data")
-
-
-class Meta(BaseModel):
-    """0 is good; other codes are 10000, 10100, 10101, 10350, 11600, 10500."""
-
-    message: str
-    code: int
-
-
-class Envelope(BaseModel, Generic[Data]):
-    """Every answer but that of GET task/{group_id}/."""
-
-    meta: Meta
-    data: Data
-
-
-def ok(message: str, data: Data) -> Envelope[Data]:
-    """Wrap a good answer."""
-    return Envelope(meta=Meta(message=message, code=0), data=data)
 
 
 def group_out(group: TimerGroup, now: datetime) -> GroupOut:

@@ -16,9 +16,8 @@ from api_plugin.common.pagination import (
     Page,
     PageCursor,
     PageLimit,
-    cut,
-    id_cursor,
     moment_cursor,
+    page_of,
     read_id_cursor,
     read_moment_cursor,
 )
@@ -137,11 +136,7 @@ async def list_project_bills(
     async with scope.database.transaction() as connection:
         lists = BillLists(connection, scope.project_id, projects=scope.projects)
         rows = await lists.bills(wanted, before=before, limit=limit + 1)
-    page, last = cut(rows, limit)
-    return Page(
-        items=[bill_of(row) for row in page],
-        next=moment_cursor(last.period_to, last.id) if last else None,
-    )
+    return page_of(rows, limit, bill_of, lambda row: moment_cursor(row.period_to, row.id))
 
 
 @router.get(
@@ -184,10 +179,7 @@ async def list_billing_runs(
     async with scope.database.transaction() as connection:
         lists = BillLists(connection, scope.project_id, projects=scope.projects)
         rows = await lists.runs(commodity=commodity, state=state, before_id=before_id, limit=limit + 1)
-    page, last = cut(rows, limit)
-    return Page(
-        items=[RunResponse.model_validate(row) for row in page], next=id_cursor(last.id) if last else None
-    )
+    return page_of(rows, limit, RunResponse.model_validate)
 
 
 @router.get("/billing-runs/{run_id}", tags=["billing runs"])
@@ -213,11 +205,7 @@ async def list_adjustments(
         rows = await lists.adjustments(
             service_point=service_point, kind=kind, open=open, before_id=before_id, limit=limit + 1
         )
-    page, last = cut(rows, limit)
-    return Page(
-        items=[AdjustmentResponse.model_validate(row) for row in page],
-        next=id_cursor(last.id) if last else None,
-    )
+    return page_of(rows, limit, AdjustmentResponse.model_validate)
 
 
 def _check_unmask(caller: Caller, unmask: bool) -> None:

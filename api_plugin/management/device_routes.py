@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 from fastapi import APIRouter, Depends, Path, Query, Response
 from pydantic import AfterValidator
@@ -20,9 +20,8 @@ from api_plugin.common.pagination import (
     Page,
     PageCursor,
     PageLimit,
-    cut,
-    id_cursor,
     key_cursor,
+    page_of,
     read_id_cursor,
     read_key_cursor,
 )
@@ -40,7 +39,7 @@ from api_plugin.management.device_schemas import (
     read_device_cursor,
 )
 from api_plugin.management.metering_schemas import Bulk, BulkResponse
-from api_plugin.management.problems import MISSING, PROBLEMS
+from api_plugin.management.problems import MISSING, NEW, PROBLEMS
 from include.devices.bindings import BindingService
 from include.devices.groups import GroupService
 from include.devices.model import Device, DeviceFilter, Status
@@ -63,8 +62,6 @@ from include.kit.db import Connection, Database
 from include.metering.rows import check_key
 
 router = APIRouter(responses={**PROBLEMS, **MISSING})
-
-NEW: dict[int | str, dict[str, Any]] = {201: {"description": "it is new"}}
 
 S = TypeVar("S", bound=DeviceScope)
 T = TypeVar("T")
@@ -212,11 +209,7 @@ async def list_device_users(
     rows = await work.run(
         BindingService, lambda service: service.list_bindings(device_id, after=after, limit=limit + 1)
     )
-    page, last = cut(rows, limit)
-    return Page(
-        items=[BindingResponse.model_validate(row) for row in page],
-        next=key_cursor(last.user) if last else None,
-    )
+    return page_of(rows, limit, BindingResponse.model_validate, lambda row: key_cursor(row.user))
 
 
 @router.put("/devices/{device_id}/users/{user}", status_code=204, tags=["device users"])
@@ -261,10 +254,7 @@ async def list_device_commands(
     rows = await work.run(
         TrafficService, lambda service: service.list_commands(device_id, before=before, limit=limit + 1)
     )
-    page, last = cut(rows, limit)
-    return Page(
-        items=[CommandResponse.model_validate(row) for row in page], next=id_cursor(last.id) if last else None
-    )
+    return page_of(rows, limit, CommandResponse.model_validate)
 
 
 @router.get("/devices/{device_id}/messages", tags=["device traffic"])
@@ -276,10 +266,7 @@ async def list_device_messages(
     rows = await work.run(
         TrafficService, lambda service: service.list_messages(device_id, before=before, limit=limit + 1)
     )
-    page, last = cut(rows, limit)
-    return Page(
-        items=[MessageResponse.model_validate(row) for row in page], next=id_cursor(last.id) if last else None
-    )
+    return page_of(rows, limit, MessageResponse.model_validate)
 
 
 # --- groups
@@ -307,10 +294,7 @@ async def list_device_groups(
             after=after, limit=limit + 1, project=project, device_id=device_id
         ),
     )
-    page, last = cut(rows, limit)
-    return Page(
-        items=[GroupResponse.model_validate(row) for row in page], next=id_cursor(last.id) if last else None
-    )
+    return page_of(rows, limit, GroupResponse.model_validate)
 
 
 @router.get("/device-groups/{group_id}", tags=["device groups"])
@@ -373,10 +357,7 @@ async def remove_device_group_members(
 
 
 def _device_page(rows: Sequence[Device], limit: int) -> Page[DeviceResponse]:
-    page, last = cut(rows, limit)
-    return Page(
-        items=[DeviceResponse.model_validate(row) for row in page], next=device_cursor(last) if last else None
-    )
+    return page_of(rows, limit, DeviceResponse.model_validate, device_cursor)
 
 
 def _changed(counts: tuple[int, int]) -> MembersResponse:

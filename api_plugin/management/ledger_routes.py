@@ -15,8 +15,8 @@ from api_plugin.common.pagination import (
     Page,
     PageCursor,
     PageLimit,
-    cut,
     moment_cursor,
+    page_of,
     read_moment_cursor,
 )
 from api_plugin.management.problems import MISSING, PROBLEMS
@@ -76,10 +76,8 @@ async def list_executions(
         rows = await ReportingService(connection, projects=caller.projects).executions(
             conditions, before=before, limit=limit + 1
         )
-    page, last = cut(rows, limit)
-    return Page(
-        items=[ExecutionResponse.model_validate(row) for row in page],
-        next=moment_cursor(last.due_at, last.id) if last else None,
+    return page_of(
+        rows, limit, ExecutionResponse.model_validate, lambda row: moment_cursor(row.due_at, row.id)
     )
 
 

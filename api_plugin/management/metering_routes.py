@@ -16,8 +16,8 @@ from api_plugin.common.pagination import (
     KeyCursor,
     Page,
     PageLimit,
-    cut,
     key_cursor,
+    page_of,
     read_key_cursor,
 )
 from api_plugin.management.metering_schemas import (
@@ -31,7 +31,7 @@ from api_plugin.management.metering_schemas import (
     ServicePointResponse,
     UsageClassResponse,
 )
-from api_plugin.management.problems import MISSING, PROBLEMS
+from api_plugin.management.problems import MISSING, NEW, PROBLEMS
 from api_plugin.management.project_scope import KeyPath, ScopeDep
 from api_plugin.management.schemas import Answer
 from include.billing.model import Commodity, ProjectRules
@@ -58,8 +58,6 @@ from include.metering.rows import (
 from include.metering.rules import RulesService
 
 router = APIRouter(prefix="/projects/{project_id}", responses={**PROBLEMS, **MISSING})
-
-PUT: dict[int | str, dict[str, Any]] = {201: {"description": "it is new"}}
 
 A = TypeVar("A", bound=Answer)
 
@@ -105,7 +103,7 @@ async def get_premise(key: KeyPath, scope: ScopeDep) -> PremiseResponse:
     )
 
 
-@router.put("/premises/{key}", tags=["premises"], responses=PUT)
+@router.put("/premises/{key}", tags=["premises"], responses=NEW)
 async def put_premise(
     key: KeyPath, body: PremiseFields, scope: ScopeDep, response: Response
 ) -> PremiseResponse:
@@ -154,7 +152,7 @@ async def get_usage_class(key: KeyPath, scope: ScopeDep) -> UsageClassResponse:
     )
 
 
-@router.put("/usage-classes/{key}", tags=["usage classes"], responses=PUT)
+@router.put("/usage-classes/{key}", tags=["usage classes"], responses=NEW)
 async def put_usage_class(
     key: KeyPath, body: UsageClassFields, scope: ScopeDep, response: Response
 ) -> UsageClassResponse:
@@ -210,7 +208,7 @@ async def get_service_point(key: KeyPath, scope: ScopeDep) -> ServicePointRespon
     )
 
 
-@router.put("/service-points/{key}", tags=["service points"], responses=PUT)
+@router.put("/service-points/{key}", tags=["service points"], responses=NEW)
 async def put_service_point(
     key: KeyPath, body: ServicePointFields, scope: ScopeDep, response: Response
 ) -> ServicePointResponse:
@@ -262,7 +260,7 @@ async def get_meter(device_id: KeyPath, scope: ScopeDep) -> MeterResponse:
     )
 
 
-@router.put("/meters/{device_id}", tags=["meters"], responses=PUT)
+@router.put("/meters/{device_id}", tags=["meters"], responses=NEW)
 async def put_meter(
     device_id: KeyPath, body: MeterFields, scope: ScopeDep, response: Response
 ) -> MeterResponse:
@@ -309,7 +307,7 @@ async def get_party(key: KeyPath, scope: ScopeDep) -> PartyResponse:
     )
 
 
-@router.put("/parties/{key}", tags=["parties"], responses=PUT)
+@router.put("/parties/{key}", tags=["parties"], responses=NEW)
 async def put_party(key: KeyPath, body: PartyFields, scope: ScopeDep, response: Response) -> PartyResponse:
     """Make or replace a party. Bills keep the names they were made with."""
     row = PartyRow(key=key, **vars(body))
@@ -337,10 +335,7 @@ async def delete_party(key: KeyPath, scope: ScopeDep) -> None:
 
 
 def _page(kind: type[A], rows: Sequence[Any], limit: int, key: Callable[[Any], str]) -> Page[A]:
-    page, last = cut(rows, limit)
-    return Page(
-        items=[kind.model_validate(row) for row in page], next=key_cursor(key(last)) if last else None
-    )
+    return page_of(rows, limit, kind.model_validate, lambda row: key_cursor(key(row)))
 
 
 def _put(kind: type[A], response: Response, done: tuple[Tally, object]) -> A:

@@ -1,4 +1,4 @@
-"""The errors of the own API, as its OpenAPI document declares them."""
+"""The answers of the own API that are not a plain 200, as its OpenAPI document declares them."""
 
 from __future__ import annotations
 
@@ -29,3 +29,6 @@ PROBLEMS = _declared(
 MISSING = _declared(
     {404: "no such thing, or not one of the token's projects", 409: "what is stored contradicts it"}
 )
+
+#: Of a call that makes or replaces.
+NEW: dict[int | str, dict[str, Any]] = {201: {"description": "it is new"}}

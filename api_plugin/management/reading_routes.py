@@ -5,22 +5,21 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Query
 from pydantic import ValidationError
-from starlette.requests import Request
 
 from api_plugin.common.auth import Caller, CallerDep
+from api_plugin.common.bodies import PayloadDep, documented
 from api_plugin.common.database import DatabaseDep, transact
 from api_plugin.common.errors import field_problem
-from api_plugin.common.json_body import read_object
 from api_plugin.common.pagination import (
     PAGE_DEFAULT,
     Page,
     PageCursor,
     PageLimit,
-    cut,
     id_cursor,
     moment_cursor,
+    page_of,
     read_id_cursor,
     read_moment_cursor,
 )
@@ -59,28 +58,12 @@ router = APIRouter(responses={**PROBLEMS, **MISSING})
 OPTIONS = ("on_decrease", "on_duplicate", "on_spike")
 
 
-async def _payload(request: Request) -> dict[str, Any]:
-    return read_object(await request.body())
-
-
-#: Ten thousand rows are read by `include.readings.rows`, which knows the project's zone and names each row.
-PayloadDep = Annotated[dict[str, Any], Depends(_payload)]
-
-_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {"schema": {"$ref": f"#/components/schemas/{ReadingsBody.__name__}"}}
-        },
-    }
-}
-
-
-@router.post("/projects/{project_id}/readings", tags=["readings"], openapi_extra=_BODY)
+@router.post("/projects/{project_id}/readings", tags=["readings"], openapi_extra=documented(ReadingsBody))
 async def add_readings(
     project_id: ProjectId, payload: PayloadDep, caller: CallerDep, database: DatabaseDep
 ) -> ReadingsReport:
     """Record readings in bulk."""
+    # The rows are read by `include.readings.rows`, which knows the project's zone and names each row.
     options = _options(payload)
 
     async def work(connection: Connection) -> BulkReport:
@@ -116,10 +99,8 @@ async def list_readings(
         rows = await ReadingService(connection, projects=scope.projects).readings(
             scope.project_id, device_id, conditions, before=before, limit=limit + 1
         )
-    page, last = cut(rows, limit)
-    return Page(
-        items=[ReadingResponse.model_validate(row) for row in page],
-        next=moment_cursor(last.read_at, last.id) if last else None,
+    return page_of(
+        rows, limit, ReadingResponse.model_validate, lambda row: moment_cursor(row.read_at, row.id)
     )
 
 
@@ -137,11 +118,7 @@ async def list_missing_readings(
         rows = await ReadingService(connection, projects=scope.projects).missing(
             scope.project_id, at, commodity=commodity, after=after, limit=limit + 1
         )
-    page, last = cut(rows, limit)
-    return Page(
-        items=[MissingResponse.model_validate(row) for row in page],
-        next=id_cursor(last.meter_id) if last else None,
-    )
+    return page_of(rows, limit, MissingResponse.model_validate, lambda row: id_cursor(row.meter_id))
 
 
 @router.post("/readings/{reading_id}/corrections", status_code=201, tags=["readings"])
@@ -184,11 +161,7 @@ async def list_billing_exceptions(
         rows = await ExceptionService(connection, projects=scope.projects).list(
             scope.project_id, state=state, kind=kind, after=after, limit=limit + 1
         )
-    page, last = cut(rows, limit)
-    return Page(
-        items=[ExceptionResponse.model_validate(row) for row in page],
-        next=id_cursor(last.id) if last else None,
-    )
+    return page_of(rows, limit, ExceptionResponse.model_validate)
 
 
 @router.post("/billing-exceptions/{exception_id}/resolve", tags=["billing exceptions"])

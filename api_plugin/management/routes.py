@@ -17,8 +17,7 @@ from api_plugin.common.pagination import (
     Page,
     PageCursor,
     PageLimit,
-    cut,
-    id_cursor,
+    page_of,
     read_id_cursor,
 )
 from api_plugin.management.problems import MISSING, PROBLEMS
@@ -57,8 +56,7 @@ async def list_schedules(
             after=after, limit=limit + 1, kind=kind, active=active
         )
     now = system_clock()
-    page, last = cut(rows, limit)
-    return Page(items=[_schedule(row, now, n) for row in page], next=id_cursor(last.id) if last else None)
+    return page_of(rows, limit, lambda row: _schedule(row, now, n))
 
 
 @router.get("/schedules/{schedule_id}", tags=["schedules"], responses=MISSING)
@@ -87,8 +85,7 @@ async def list_definitions(
             schedule_id, after=after, limit=limit + 1
         )
     now = system_clock()
-    page, last = cut(rows, limit)
-    return Page(items=[_definition(row, now, n) for row in page], next=id_cursor(last.id) if last else None)
+    return page_of(rows, limit, lambda row: _definition(row, now, n))
 
 
 @router.get("/definitions/{definition_id}", tags=["definitions"], responses=MISSING)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Path, Response
 
@@ -11,8 +11,7 @@ from api_plugin.common.pagination import (
     Page,
     PageCursor,
     PageLimit,
-    cut,
-    id_cursor,
+    page_of,
     read_id_cursor,
 )
 from api_plugin.management.metering_schemas import (
@@ -24,7 +23,7 @@ from api_plugin.management.metering_schemas import (
     OccupancyResponse,
     ReplacementResponse,
 )
-from api_plugin.management.problems import MISSING, PROBLEMS
+from api_plugin.management.problems import MISSING, NEW, PROBLEMS
 from api_plugin.management.project_scope import KeyPath, ScopeDep
 from include.metering.installations import InstallationService
 from include.metering.people import PeopleService
@@ -39,8 +38,6 @@ from include.metering.rows import (
 )
 
 router = APIRouter(prefix="/projects/{project_id}", responses={**PROBLEMS, **MISSING})
-
-NEW: dict[int | str, dict[str, Any]] = {201: {"description": "it is new"}}
 
 OccupancyId = Annotated[int, Path(ge=1, le=2**63 - 1)]
 
@@ -58,11 +55,7 @@ async def list_installations(
         InstallationService,
         lambda service: service.list_of_service_point(key, after=after, limit=limit + 1),
     )
-    page, last = cut(rows, limit)
-    return Page(
-        items=[InstallationResponse.model_validate(row) for row in page],
-        next=id_cursor(last.id) if last else None,
-    )
+    return page_of(rows, limit, InstallationResponse.model_validate)
 
 
 @router.get("/meters/{device_id}/installations", tags=["installations"])
@@ -74,11 +67,7 @@ async def list_meter_installations(
     rows = await scope.run(
         InstallationService, lambda service: service.list_of_meter(device_id, after=after, limit=limit + 1)
     )
-    page, last = cut(rows, limit)
-    return Page(
-        items=[InstallationResponse.model_validate(row) for row in page],
-        next=id_cursor(last.id) if last else None,
-    )
+    return page_of(rows, limit, InstallationResponse.model_validate)
 
 
 @router.post("/service-points/{key}/install", tags=["installations"], responses=NEW)
@@ -122,11 +111,7 @@ async def list_occupancies(
     rows = await scope.run(
         PeopleService, lambda service: service.list_occupancies(key, after=after, limit=limit + 1)
     )
-    page, last = cut(rows, limit)
-    return Page(
-        items=[OccupancyResponse.model_validate(row) for row in page],
-        next=id_cursor(last.id) if last else None,
-    )
+    return page_of(rows, limit, OccupancyResponse.model_validate)
 
 
 @router.post("/service-points/{key}/move-in", tags=["occupancies"], responses=NEW)

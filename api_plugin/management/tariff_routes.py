@@ -15,14 +15,13 @@ from api_plugin.common.pagination import (
     Page,
     PageCursor,
     PageLimit,
-    cut,
-    id_cursor,
     key_cursor,
+    page_of,
     read_id_cursor,
     read_key_cursor,
 )
 from api_plugin.management.ledger_routes import Moment
-from api_plugin.management.problems import MISSING, PROBLEMS
+from api_plugin.management.problems import MISSING, NEW, PROBLEMS
 from api_plugin.management.project_scope import KeyPath, Scope, ScopeDep
 from api_plugin.management.routes import RowId
 from api_plugin.management.tariff_schemas import (
@@ -51,11 +50,7 @@ async def list_tariffs(
     """Tariffs by key."""
     after = read_key_cursor(cursor)
     rows = await _run(scope, lambda service: service.list_tariffs(after=after, limit=limit + 1))
-    page, last = cut(rows, limit)
-    return Page(
-        items=[TariffResponse.model_validate(row) for row in page],
-        next=key_cursor(last.key) if last else None,
-    )
+    return page_of(rows, limit, TariffResponse.model_validate, lambda row: key_cursor(row.key))
 
 
 @router.get("/tariffs/{key}", tags=["tariffs"])
@@ -64,7 +59,7 @@ async def get_tariff(key: KeyPath, scope: ScopeDep) -> TariffResponse:
     return TariffResponse.model_validate(await _run(scope, lambda service: service.find_tariff(key)))
 
 
-@router.put("/tariffs/{key}", tags=["tariffs"], responses={201: {"description": "it is new"}})
+@router.put("/tariffs/{key}", tags=["tariffs"], responses=NEW)
 async def put_tariff(key: KeyPath, body: TariffFields, scope: ScopeDep, response: Response) -> TariffResponse:
     """Make or replace a tariff."""
 
@@ -113,11 +108,7 @@ async def list_tariff_assignments(
         rows = await service.list_assignments(
             tariff=tariff, service_point=service_point, after=after, limit=limit + 1
         )
-        page, last = cut(rows, limit)
-        return Page(
-            items=[AssignmentResponse.of(row, zone) for row in page],
-            next=id_cursor(last.id) if last else None,
-        )
+        return page_of(rows, limit, lambda row: AssignmentResponse.of(row, zone))
 
     return await _run(scope, work)
 

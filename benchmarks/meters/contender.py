@@ -19,9 +19,9 @@ from decimal import Decimal
 
 import psycopg
 
+from benchmarks.memory import peak_rss_kb
 from benchmarks.meters import data, loop
 from benchmarks.meters.data import Tariff
-from benchmarks.meters.memory import peak_rss_kb
 from include.billing.model import KINDS
 from include.billing.runs import BillingRuns, RunOrder
 from include.kit.db import Database, database_url

@@ -21,7 +21,7 @@ from include.billing.stored import (
     RunRow,
     StoredBill,
 )
-from include.kit.db import Connection
+from include.kit.db import Repository
 from include.kit.sql import load_queries
 from include.settings import get_settings
 
@@ -35,11 +35,8 @@ CHUNK_TIMEOUT = "15min"
 Row = Mapping[str, Any]
 
 
-class BillingRepository:
+class BillingRepository(Repository):
     """One method a statement, on a connection whose transaction somebody else commits."""
-
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
 
     async def allow_long(self) -> None:
         """Let the statements of this transaction take as long as chunks do."""
@@ -235,10 +232,6 @@ class BillingRepository:
     async def rows_of(self, name: str, **parameters: Any) -> list[Row]:
         """Return what one of the `facts_of_…` statements finds."""
         return await self._rows(getattr(queries, name), **parameters)
-
-    async def _rows(self, statement: str, **parameters: Any) -> list[Row]:
-        cursor = await self.connection.execute(statement, parameters)
-        return list(await cursor.fetchall())
 
 
 def _pieces(rows: Sequence[Sequence[str]] | None) -> Pieces:

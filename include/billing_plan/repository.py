@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from include.billing_plan.model import Claim, DagRun, Item, LiveTask, Origin
-from include.kit.db import Connection
+from include.kit.db import Repository
 from include.kit.sql import load_queries
 from include.settings import get_settings
 
@@ -17,11 +17,8 @@ queries = load_queries(__file__)
 TURN_LOCK_CLASS = 0x42494C4C
 
 
-class PlanRepository:
+class PlanRepository(Repository):
     """One method a statement, on a connection whose transaction somebody else commits."""
-
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
 
     async def lock_schedule(self, schedule_id: int) -> None:
         await self._rows(queries.lock_schedule, schedule_id=schedule_id)
@@ -138,10 +135,6 @@ class PlanRepository:
             now=now,
             lock_class=TURN_LOCK_CLASS,
         )
-
-    async def _rows(self, statement: str, **parameters: Any) -> list[Mapping[str, Any]]:
-        cursor = await self.connection.execute(statement, parameters)
-        return list(await cursor.fetchall())
 
     async def _count(self, statement: str, **parameters: Any) -> int:
         return (await self.connection.execute(statement, parameters)).rowcount

@@ -22,6 +22,7 @@ from include.bills.records import BillRecord, BillRef, State
 from include.errors import ConflictError
 from include.kit.db import Connection
 from include.readings.locks import close_readings
+from include.readings.rerates import request_rerates
 
 #: Of the tally: chunks of runs have those from 0 on.
 SLOT = -1
@@ -125,7 +126,7 @@ class BillActions:
             bill, amount=amount, quantity=quantity, reason=reason, detail={}, actor=self.actor, now=now
         )
         if quantity:
-            await self.repository.request_rerates([bill.service_point_id], bill.period_to, now)
+            await request_rerates(self.connection, bill.project_id, {bill.service_point_id: bill.period_to})
         detail = {"reason": reason, "adjustment": adjustment_id, "amount": amount, "quantity": quantity}
         await self._note(bill, "adjust", detail, now)
         return adjustment_id
@@ -208,7 +209,7 @@ class BillActions:
         that it found, and tries to settle them again. They count nothing: what the void bill's corrections
         counted went with it.
         """
-        await self.repository.request_rerates([bill.service_point_id], bill.period_to, now)
+        await request_rerates(self.connection, bill.project_id, {bill.service_point_id: bill.period_to})
         if not voided.carried:
             return []
         taken_back = await self.repository.insert_manual(

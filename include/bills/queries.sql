@@ -321,14 +321,6 @@ HAVING max(id) IS NOT NULL
 SELECT kind || ': ' || detail AS why FROM billing_exception
 WHERE service_point_id = %(service_point_id)s AND parked AND state = 'open' ORDER BY created_at DESC, id DESC LIMIT 1
 
--- name: request_rerates
--- Bills that end after a moment are looked at again in the next run.
-INSERT INTO rerate_request (service_point_id, since, requested_at)
-SELECT id, %(since)s, %(now)s FROM unnest(%(service_point_ids)s::bigint[]) AS id ORDER BY id
-ON CONFLICT (service_point_id) DO UPDATE
-SET since = least(rerate_request.since, excluded.since),
-    requested_at = greatest(rerate_request.requested_at, excluded.requested_at)
-
 -- name: audit_bills
 -- What somebody did with bills.
 INSERT INTO billing_audit (project_id, entity, entity_id, action, actor, detail, at)

@@ -24,7 +24,7 @@ from include.bills.records import (
     RunState,
     State,
 )
-from include.kit.db import Connection
+from include.kit.db import Connection, Repository
 from include.kit.sql import load_queries
 from include.settings import get_settings
 
@@ -37,14 +37,14 @@ Row = Mapping[str, Any]
 T = TypeVar("T")
 
 
-class BillRecordRepository:
+class BillRecordRepository(Repository):
     """One method a statement, on a connection whose transaction somebody else commits.
 
     :param projects: the only ones whose bills are found, None for all
     """
 
     def __init__(self, connection: Connection, projects: Sequence[str] | None = None) -> None:
-        self.connection = connection
+        super().__init__(connection)
         self.projects = None if projects is None else list(projects)
 
     # --- bills
@@ -224,11 +224,6 @@ class BillRecordRepository:
         rows = await self._rows(queries.why_parked, service_point_id=service_point_id)
         return rows[0]["why"] if rows else None
 
-    async def request_rerates(self, service_point_ids: Sequence[int], since: datetime, now: datetime) -> None:
-        await self._run(
-            queries.request_rerates, service_point_ids=list(service_point_ids), since=since, now=now
-        )
-
     async def audit(
         self,
         project_id: str,
@@ -335,10 +330,6 @@ class BillRecordRepository:
                 build(**{name: value for name, value in row.items() if name != "bill_id"})
             )
         return found
-
-    async def _rows(self, statement: str, **parameters: Any) -> list[Row]:
-        cursor = await self.connection.execute(statement, parameters)
-        return list(await cursor.fetchall())
 
     async def _run(self, statement: str, **parameters: Any) -> None:
         await self.connection.execute(statement, parameters)

@@ -21,6 +21,7 @@ from include.bills.records import BillDetail, BillLine, BillRecord, BillRef
 from include.cron import CronSchedule
 from include.errors import ConflictError, InvalidInputError
 from include.kit.db import Connection, Database
+from include.readings.rerates import request_rerates
 
 #: Service points of one call.
 POINTS_MOST = 10_000
@@ -280,8 +281,8 @@ class RangeRerating:
         await self.billing.insert_adjustments(
             self.project_id, [one.adjustment() for one in found], cutoff=cutoff, now=cutoff
         )
-        points = sorted({one.bill.service_point_id for one in found})
-        await self.repository.request_rerates(points, order.ends_after, cutoff)
+        points = {one.bill.service_point_id for one in found}
+        await request_rerates(self.connection, self.project_id, dict.fromkeys(points, order.ends_after))
         details = {
             one.bill.id: {"reason": order.reason, "quantity": one.quantity, "amount": one.amount}
             for one in found

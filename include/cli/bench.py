@@ -12,11 +12,11 @@ from include.cli.home import ROOT
 from include.cli.postgres import child_argv
 from include.errors import InvalidInputError
 
-SUBJECTS = ("fire", "billing")
+SUBJECTS = ("fire", "billing", "timers")
 
 
 def bench(
-    subject: Annotated[str, typer.Argument(help="What to measure: fire, billing.")],
+    subject: Annotated[str, typer.Argument(help="What to measure: fire, billing, timers.")],
     arguments: Annotated[
         list[str] | None, typer.Argument(help="Handed on; --help after the subject lists them.")
     ] = None,

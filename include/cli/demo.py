@@ -1,6 +1,6 @@
 """`./carillon demo`: definitions through a running instance's REST APIs, and what becomes of them.
 
-Without a further word it is the callbacks demo; `./carillon demo billing` is in `demo_billing.py`.
+Without a further word it is the callbacks demo; `demo billing` and `demo timers` are in files of their own.
 """
 
 from __future__ import annotations
@@ -9,13 +9,16 @@ import asyncio
 import json
 import secrets
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
-from rich.live import Live
 
 from include.cli.demo_billing import billing
+from include.cli.demo_timers import timers
 from include.cli.instance import Instance, read_instance
+from include.cli.live import drawing
 from include.cli.progress import Progress, stdout
 from include.demo import report
 from include.demo.api import connecting
@@ -43,6 +46,7 @@ def callbacks(context: typer.Context, seconds: Seconds = 75, as_json: AsJson = F
 
 
 demo.command("billing")(billing)
+demo.command("timers")(timers)
 
 
 async def run_callbacks(instance: Instance, seconds: float, *, as_json: bool) -> dict[str, Any]:
@@ -63,52 +67,29 @@ async def run_callbacks(instance: Instance, seconds: float, *, as_json: bool) ->
             mark=secrets.token_hex(3),
         )
         progress.say(f"creating {len(tasks)} callback tasks at {instance.url}/crontab")
-        with _display(as_json=as_json) as display:
+        with _showing(as_json=as_json) as show:
             async with creating(api, tasks) as made:
-                await watch(api, made, seconds, display.show)
+                await watch(api, made, seconds, show)
         document = report.document(made, instance.url, receivers.as_json(), time.monotonic() - began)
     if not as_json:
         stdout.print("\n".join(report.closing_lines(made, instance.url)), markup=False)
     return document
 
 
-class _Table:
-    """A table that is drawn again and again, on a terminal."""
-
-    def __init__(self) -> None:
-        self.live = Live(console=stdout, auto_refresh=False)
-
-    def __enter__(self) -> _Table:
-        self.live.start()
-        return self
-
-    def __exit__(self, *args: object) -> None:
-        self.live.stop()
-
-    def show(self, made: Demo) -> None:
-        self.live.update(report.table(made), refresh=True)
-
-
-class _Lines:
-    """A line for each execution that ended: for a pipe, a file, a log."""
-
-    def __init__(self, *, silent: bool) -> None:
-        self.silent = silent
-        self.told: set[int] = set()
-
-    def __enter__(self) -> _Lines:
-        return self
-
-    def __exit__(self, *args: object) -> None:
+@contextmanager
+def _showing(*, as_json: bool) -> Iterator[Callable[[Demo], None]]:
+    """Lend what shows the demo: a table on a terminal, else a line for each execution that ended."""
+    if stdout.is_terminal and not as_json:
+        with drawing() as draw:
+            yield lambda made: draw(report.table(made))
         return
+    told: set[int] = set()
 
-    def show(self, made: Demo) -> None:
+    def tell(made: Demo) -> None:
         for task in made.tasks:
             for execution in reversed(task.ended):
-                if execution["id"] not in self.told and not self.silent:
+                if execution["id"] not in told and not as_json:
                     stdout.print(report.line(task, execution), markup=False)
-                self.told.add(execution["id"])
+                told.add(execution["id"])
 
-
-def _display(*, as_json: bool) -> _Table | _Lines:
-    return _Table() if stdout.is_terminal and not as_json else _Lines(silent=as_json)
+    yield tell

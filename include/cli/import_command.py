@@ -24,7 +24,8 @@ from rich.progress import Progress as Bar
 from rich.table import Table as Grid
 
 from include.cli.home import Home
-from include.cli.import_kinds import KINDS, Entry, ImportKind, RowReader
+from include.cli.import_kinds import KINDS
+from include.cli.import_rows import Entry, ImportKind, RowReader
 from include.cli.instance import read_instance
 from include.cli.progress import stderr, stdout
 from include.cli.tables import NumberedRow, Table, open_table, trimmed

@@ -33,7 +33,7 @@ COMMANDS: dict[str, Entry] = {
     "up": Entry("include.cli.up:up", "Set everything up and run it; Ctrl-C ends it."),
     "status": Entry("include.cli.status:status", "Show the running instance and its processes."),
     "demo": Entry(
-        "include.cli.demo:demo", "Show callbacks run, or two towns billed: all through the REST APIs."
+        "include.cli.demo:demo", "Show callbacks run, two towns billed, or lamps switched by timers."
     ),
     "token": Entry("include.cli.token:app", "Make, list and revoke API tokens."),
     "user": Entry("include.cli.user:app", "Make, list and disable accounts that log in with a password."),

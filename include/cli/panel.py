@@ -14,6 +14,8 @@ from include.cli.progress import stdout
 
 APIS = {
     "crontab callbacks": "/crontab",
+    "meter billing": "/api/v1/scheduler",
+    "device timers": "/v3/schedule",
     "Carillon's own": "/carillon/v1",
 }
 
@@ -49,7 +51,7 @@ def rows(instance: Instance, environment: Mapping[str, str]) -> list[tuple[str, 
         *_devices(instance),
         ("database", instance.database_url),
         ("state and logs", instance.home),
-        ("try it", "./carillon demo"),
+        ("try it", "./carillon demo, demo billing, demo timers"),
         *_egress(environment.get("CARILLON_EGRESS_ALLOW", "")),
     ]
 

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
@@ -91,7 +92,7 @@ def jwt(
 ) -> None:
     """Print a JSON Web Token of a user, for the device timers' API. Nothing of it is kept."""
     expires_at = parse_expiry(expires, system_clock())
-    token = issue_jwt(user, expires_at, _settings_of_instance())
+    token = issue_jwt(user, expires_at, settings_of_instance())
     if as_json:
         document = {"jwt": token, "user": user, "expires_at": iso(expires_at)}
         typer.echo(json.dumps(document, ensure_ascii=False))
@@ -132,10 +133,10 @@ def in_one_transaction(work: Callable[[Connection], Awaitable[T]]) -> T:
     return asyncio.run(in_transaction())
 
 
-def _settings_of_instance() -> Settings:
-    """Return our settings, with the secret key of the instance that lies in our home, if one does."""
+def settings_of_instance(path: Path | None = None) -> Settings:
+    """Return our settings, with the secret key of the instance that lies in a home (ours), if one does."""
     settings = get_settings()
-    home = Home(settings.home.expanduser().absolute())
+    home = Home((path or settings.home).expanduser().absolute())
     if settings.jwt_secret is not None or not (home.path / "secrets.json").is_file():
         return settings
     return settings.model_copy(update={"secret_key": SecretStr(home.secrets().secret_key)})

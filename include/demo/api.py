@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 
@@ -14,6 +15,13 @@ from include.kit.db import Database
 from include.tokens.service import TokenService
 
 TIMEOUT_SECONDS = 30.0
+
+#: Items of a page: as many as there may be.
+PAGE = 500
+#: Calls under way at a time.
+AT_ONCE = 8
+
+Item = TypeVar("Item")
 
 
 class Api:
@@ -49,6 +57,17 @@ class Api:
         """Delete a definition; its history stays."""
         await self.send("DELETE", f"/carillon/v1/definitions/{definition_id}")
 
+    async def pages(self, path: str, query: dict[str, str]) -> AsyncIterator[dict[str, Any]]:
+        """Yield all items of a list of the own API, page by page."""
+        query = {**query, "limit": str(PAGE)}
+        while True:
+            page = await self.send("GET", path, query=query)
+            for item in page["items"]:
+                yield item
+            if page["next"] is None:
+                return
+            query["cursor"] = page["next"]
+
     async def send(
         self, method: str, path: str, body: object = None, query: dict[str, str] | None = None
     ) -> dict[str, Any]:
@@ -67,26 +86,59 @@ class Api:
             raise StartupError(f"the instance does not answer ({method} {path}): {error}") from error
 
 
+async def for_each(items: Iterable[Item], call: Callable[[Item], Awaitable[None]]) -> None:
+    """Call for each item, the first ones first, `AT_ONCE` at a time.
+
+    An error, or Ctrl-C, ends it; what is under way then is waited for, so that it can be undone.
+    """
+    left, broken = iter(items), False
+
+    async def work() -> None:
+        for item in left:
+            if broken:
+                return
+            await call(item)
+
+    workers = [asyncio.create_task(work()) for _ in range(AT_ONCE)]
+    try:
+        await asyncio.shield(asyncio.gather(*workers))
+    finally:
+        broken = True
+        await asyncio.gather(*workers, return_exceptions=True)
+
+
+@asynccontextmanager
+async def calling(url: str, authorization: str | None = None) -> AsyncIterator[Api]:
+    """Lend a client that sends this credential with each call."""
+    async with aiohttp.ClientSession(
+        url,
+        headers={"Authorization": authorization} if authorization else None,
+        timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS),
+    ) as session:
+        yield Api(session)
+
+
 @asynccontextmanager
 async def connecting(
-    url: str, database_url: str, name: str, apis: Sequence[str] = ("crontab", "management")
+    url: str,
+    database_url: str,
+    name: str,
+    apis: Sequence[str] = ("crontab", "management"),
+    projects: Sequence[str] | None = None,
 ) -> AsyncIterator[Api]:
     """Lend a client with a token of its own, which is revoked at the end.
 
     :param name: of the token
     :param apis: that the token is for
+    :param projects: that it sees, None: all
     """
     database = await Database(database_url, max_size=1).open()
     try:
         async with database.transaction() as connection:
-            token, credential = await TokenService(connection).create(name, apis=apis)
+            token, credential = await TokenService(connection).create(name, apis=apis, projects=projects)
         try:
-            async with aiohttp.ClientSession(
-                url,
-                headers={"Authorization": f"token {credential}"},
-                timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS),
-            ) as session:
-                yield Api(session)
+            async with calling(url, f"token {credential}") as api:
+                yield api
         finally:
             async with database.transaction() as connection:
                 await TokenService(connection).revoke(token.id)

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from include.cron import parse_billing_crontab
 from include.demo.airflow import Airflow
-from include.demo.api import Api
+from include.demo.api import PAGE, Api
 from include.demo.town import Town
 from include.errors import CarillonError, StartupError
 from include.kit.clock import system_clock
@@ -21,7 +21,6 @@ OWN, SCHEDULER = "/carillon/v1", "/api/v1/scheduler"
 
 #: As many as one request takes.
 CHUNK = 10_000
-PAGE = 500
 
 #: A schedule takes some seconds to be live.
 NEAREST = timedelta(seconds=10)
@@ -203,11 +202,11 @@ async def locate(api: Api, story: Story, zone: ZoneInfo) -> None:
     """Find the schedule of the tasks, which is one DAG: the towns share a crontab."""
     crontab = crontab_of(story.due_at)
     cron = parse_billing_crontab(crontab, zone=zone.key, month_end="clamp", now=system_clock())
-    async for schedule in _pages(api, f"{OWN}/schedules", {"kind": "billing", "active": "true"}):
+    async for schedule in api.pages(f"{OWN}/schedules", {"kind": "billing", "active": "true"}):
         if (schedule["expression"], schedule["timezone"]) == (cron.expression, zone.key):
             story.dag_id = schedule["dag_id"]
             path = f"{OWN}/schedules/{schedule['id']}/definitions"
-            ids = {found["project_id"]: found["id"] async for found in _pages(api, path, {})}
+            ids = {found["project_id"]: found["id"] async for found in api.pages(path, {})}
             for one in story.billed:
                 one.definition_id = ids[one.town.project_id]
             return
@@ -280,19 +279,7 @@ async def _check(api: Api, one: Billed) -> None:
 
 
 async def _bills(api: Api, project_id: str) -> list[dict[str, Any]]:
-    return [bill async for bill in _pages(api, f"{OWN}/projects/{project_id}/bills", {})]
-
-
-async def _pages(api: Api, path: str, query: dict[str, str]) -> AsyncIterator[dict[str, Any]]:
-    """Yield all items of a list, page by page."""
-    query = {**query, "limit": str(PAGE)}
-    while True:
-        page = await api.send("GET", path, query=query)
-        for item in page["items"]:
-            yield item
-        if page["next"] is None:
-            return
-        query["cursor"] = page["next"]
+    return [bill async for bill in api.pages(f"{OWN}/projects/{project_id}/bills", {})]
 
 
 async def _scheduler(api: Api, method: str, path: str, body: object = None) -> dict[str, Any]:

@@ -154,6 +154,24 @@ class ShadowService:
 
 
 @dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why something was not stored for a device.
+
+    :ivar code: what the device platform answers (A8), None where that is not public
+    """
+
+    code: str | None
+    message: str
+
+
+UNKNOWN_DEVICE = Refusal("IOTDA.014000", "The device does not exist.")
+#: The platform has no code of its own: a frozen device cannot connect, so it is one that is not online.
+FROZEN_DEVICE = Refusal("IOTDA.014016", "Operation not allowed. The device is frozen.")
+TOO_MANY_WAIT = Refusal(None, f"{PENDING_MOST} wait for the device already.")
+MESSAGE_TWICE = Refusal(None, "The device had a message with this id before.")
+
+
+@dataclass(frozen=True, slots=True)
 class NewCommand:
     """A command to be stored as PENDING.
 

@@ -166,9 +166,9 @@ FROM (
 JOIN device d ON d.id = page.id
 ORDER BY page.name, d.id
 
--- name: delete_device
--- A device goes with its bindings, shadow, commands and messages; its children refuse that.
-DELETE FROM device WHERE id = %(id)s
+-- name: delete_devices
+-- Devices go with their tags, places in groups, bindings, shadows, commands and messages; their children refuse that.
+DELETE FROM device WHERE id = ANY(%(ids)s)
 
 -- name: freeze_device
 -- A device may not speak any more.
@@ -317,7 +317,8 @@ INSERT INTO device_command (command_id, device_id, service_id, command_name, par
 SELECT n.command_id, n.id, n.service_id, n.command_name, n.paras, n.send_strategy, 'PENDING', n.expires_at, %(now)s
 FROM (
     SELECT i.*, d.id, row_number() OVER (PARTITION BY d.id ORDER BY i.place) AS number,
-           (SELECT count(*) FROM device_command c WHERE c.device_id = d.id AND c.status = 'PENDING') AS waiting
+           (SELECT count(*) FROM device_command c
+             WHERE c.device_id = d.id AND c.status = 'PENDING' AND c.expires_at > %(now)s) AS waiting
     FROM jsonb_to_recordset(%(items)s::jsonb)
          AS i (place integer, command_id text, device_id text, service_id text, command_name text, paras jsonb,
                send_strategy text, expires_at timestamptz)
@@ -337,13 +338,13 @@ SET status = %(status)s::text,
     result = coalesce(%(result)s::jsonb, c.result)
 FROM (SELECT id FROM device_command
       WHERE command_id = ANY(%(command_ids)s) ORDER BY id FOR NO KEY UPDATE) f
-WHERE c.id = f.id AND c.status = ANY(%(sources)s)
+WHERE c.id = f.id AND command_status_at(%(now)s, c.status, c.expires_at) = ANY(%(sources)s)
 RETURNING c.command_id
 
 -- name: expire_commands
 -- Commands whose time is over: those not sent expire, the others time out.
 UPDATE device_command c
-SET status = CASE WHEN c.status = 'PENDING' THEN 'EXPIRED' ELSE 'TIMEOUT' END
+SET status = command_status_at(%(now)s, c.status, c.expires_at)
 FROM (SELECT id FROM device_command
       WHERE expires_at <= %(now)s AND status IN ('PENDING', 'SENT', 'DELIVERED')
       ORDER BY expires_at LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED) f
@@ -351,17 +352,19 @@ WHERE c.id = f.id
 RETURNING c.command_id
 
 -- name: list_commands
--- Commands of a device, the newest first.
-SELECT c.id, c.command_id, d.device_id, c.service_id, c.command_name, c.paras, c.send_strategy, c.status, c.result,
-       c.expires_at, c.created_at, c.sent_at, c.delivered_at, c.responded_at
+-- Commands of a device as they are now, the newest first.
+SELECT c.id, c.command_id, d.device_id, c.service_id, c.command_name, c.paras, c.send_strategy,
+       command_status_at(%(now)s, c.status, c.expires_at) AS status, c.result, c.expires_at, c.created_at, c.sent_at,
+       c.delivered_at, c.responded_at
 FROM device_command c JOIN device d ON d.id = c.device_id
 WHERE c.device_id = %(id)s AND c.id < %(before)s
 ORDER BY c.id DESC LIMIT %(limit)s
 
 -- name: find_commands
--- Commands by their ids.
-SELECT c.id, c.command_id, d.device_id, c.service_id, c.command_name, c.paras, c.send_strategy, c.status, c.result,
-       c.expires_at, c.created_at, c.sent_at, c.delivered_at, c.responded_at
+-- Commands by their ids, as they are now.
+SELECT c.id, c.command_id, d.device_id, c.service_id, c.command_name, c.paras, c.send_strategy,
+       command_status_at(%(now)s, c.status, c.expires_at) AS status, c.result, c.expires_at, c.created_at, c.sent_at,
+       c.delivered_at, c.responded_at
 FROM device_command c JOIN device d ON d.id = c.device_id
 WHERE c.command_id = ANY(%(command_ids)s) ORDER BY c.id
 
@@ -380,7 +383,8 @@ SELECT n.message_id, n.id, n.name, n.message, n.encoding, n.payload_format, n.to
        n.expires_at, %(now)s
 FROM (
     SELECT i.*, d.id, row_number() OVER (PARTITION BY d.id ORDER BY i.place) AS number,
-           (SELECT count(*) FROM device_message c WHERE c.device_id = d.id AND c.status = 'PENDING') AS waiting
+           (SELECT count(*) FROM device_message c
+             WHERE c.device_id = d.id AND c.status = 'PENDING' AND c.expires_at > %(now)s) AS waiting
     FROM jsonb_to_recordset(%(items)s::jsonb)
          AS i (place integer, message_id text, device_id text, name text, message jsonb, encoding text,
                payload_format text, topic text, properties jsonb, expires_at timestamptz)
@@ -399,21 +403,24 @@ FROM (SELECT g.id, d.device_id AS key
       JOIN device d ON d.device_id = i.device_id
       JOIN device_message g ON g.device_id = d.id AND g.message_id = i.message_id
       ORDER BY g.id FOR NO KEY UPDATE OF g) f
-WHERE m.id = f.id AND m.status = ANY(%(sources)s)
+WHERE m.id = f.id AND m.status = ANY(%(sources)s) AND m.expires_at > %(now)s
 RETURNING f.key AS device_id, m.message_id
 
 -- name: expire_messages
 -- Messages whose time is over.
-UPDATE device_message m SET status = 'TIMEOUT', finished_at = %(now)s
+UPDATE device_message m SET status = 'TIMEOUT', finished_at = m.expires_at
 FROM (SELECT id FROM device_message WHERE expires_at <= %(now)s AND status = 'PENDING'
       ORDER BY expires_at LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED) f
 WHERE m.id = f.id
 RETURNING m.message_id
 
 -- name: list_messages
--- Messages of a device, the newest first.
+-- Messages of a device as they are now, the newest first.
 SELECT m.id, m.message_id, d.device_id, m.name, m.message, m.encoding, m.payload_format, m.topic, m.properties,
-       m.status, m.error, m.expires_at, m.created_at, m.finished_at
-FROM device_message m JOIN device d ON d.id = m.device_id
+       CASE WHEN o.late THEN 'TIMEOUT' ELSE m.status END AS status, m.error, m.expires_at, m.created_at,
+       CASE WHEN o.late THEN m.expires_at ELSE m.finished_at END AS finished_at
+FROM device_message m
+JOIN device d ON d.id = m.device_id
+CROSS JOIN LATERAL (SELECT m.status = 'PENDING' AND m.expires_at <= %(now)s AS late) o
 WHERE m.device_id = %(id)s AND m.id < %(before)s
 ORDER BY m.id DESC LIMIT %(limit)s

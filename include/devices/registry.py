@@ -19,6 +19,7 @@ from include.errors import ConflictError, InvalidInputError, NotFoundError
 from include.kit.secrets import SecretUnreadableError, decrypt, encrypt
 from include.metering.model import Tally
 from include.metering.problems import Problems, alone, refuse_twice
+from include.timers.operations import TimerOperations
 
 #: Of a drawn secret: 32 characters, 128 bits.
 SECRET_BYTES = 16
@@ -91,13 +92,14 @@ class RegistryService(DeviceScope):
         return Tally(len(new), updated, len(known) - updated)
 
     async def delete(self, device_id: str) -> None:
-        """Delete a device with its bindings, shadow, commands and messages. Its timers stay without it.
+        """Delete a device with its bindings, places in groups, shadow, commands, messages and timers.
 
         :raises NotFoundError: no such device
         :raises ConflictError: it is the gateway of other devices
         """
         locked = await self._locked(device_id)
-        await self.repository.delete_device(locked.id)
+        await TimerOperations(self.connection, clock=self.clock).forget([locked.id])
+        await self.repository.delete_devices([locked.id])
 
     async def freeze(self, device_id: str) -> Device:
         """Freeze a device; a frozen one stays so.
@@ -132,7 +134,9 @@ class RegistryService(DeviceScope):
         drawn = None
         if row.auth_type == "SECRET" and row.secret is None:
             drawn = SecretStr(secrets.token_hex(SECRET_BYTES))
-        await self.put([row.model_copy(update={"secret": drawn}) if drawn else row])
+        tally = await self.put([row.model_copy(update={"secret": drawn}) if drawn else row])
+        if not tally.created:  # since it was looked up somebody else was quicker
+            raise ConflictError("is taken", field="device_id")
         return await self.find(row.key), drawn.get_secret_value() if drawn else None
 
     async def _locked(self, device_id: str) -> LockedDevice:

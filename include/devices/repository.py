@@ -104,8 +104,8 @@ class DeviceRepository(Statements):
         )
         return [_device(row) for row in rows]
 
-    async def delete_device(self, device_id: int) -> None:
-        await self.run(queries.delete_device, id=device_id)
+    async def delete_devices(self, ids: Sequence[int]) -> None:
+        await self.run(queries.delete_devices, ids=list(ids))
 
     async def freeze_device(self, device_id: int, now: datetime) -> None:
         await self.run(queries.freeze_device, id=device_id, now=now)

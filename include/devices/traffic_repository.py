@@ -46,12 +46,18 @@ class TrafficRepository(Statements):
         rows = await self.all(queries.add_commands, items=as_json(items), most=most, now=now)
         return {row["command_id"] for row in rows}
 
-    async def find_commands(self, command_ids: Collection[str]) -> list[CommandRecord]:
-        rows = await self.all(queries.find_commands, command_ids=list(command_ids))
+    async def find_commands(self, command_ids: Collection[str], now: datetime) -> list[CommandRecord]:
+        rows = await self.all(queries.find_commands, command_ids=list(command_ids), now=now)
         return [CommandRecord(**row) for row in rows]
 
     async def move_commands(
-        self, command_ids: Collection[str], status: str, sources: Sequence[str], at: datetime, result: Any
+        self,
+        command_ids: Collection[str],
+        status: str,
+        sources: Sequence[str],
+        at: datetime,
+        result: Any,
+        now: datetime,
     ) -> list[str]:
         rows = await self.all(
             queries.move_commands,
@@ -60,6 +66,7 @@ class TrafficRepository(Statements):
             sources=list(sources),
             at=at,
             result=None if result is None else orjson.dumps(result).decode(),
+            now=now,
         )
         return [row["command_id"] for row in rows]
 
@@ -67,8 +74,8 @@ class TrafficRepository(Statements):
         rows = await self.all(queries.expire_commands, now=now, limit=limit)
         return [row["command_id"] for row in rows]
 
-    async def list_commands(self, device: int, before: int, limit: int) -> list[CommandRecord]:
-        rows = await self.all(queries.list_commands, id=device, before=before, limit=limit)
+    async def list_commands(self, device: int, before: int, limit: int, now: datetime) -> list[CommandRecord]:
+        rows = await self.all(queries.list_commands, id=device, before=before, limit=limit, now=now)
         return [CommandRecord(**row) for row in rows]
 
     # --- messages
@@ -83,7 +90,13 @@ class TrafficRepository(Statements):
         return {(row["device_id"], row["message_id"]) for row in rows}
 
     async def move_messages(
-        self, items: Sequence[Item], status: str, sources: Sequence[str], at: datetime, error: str | None
+        self,
+        items: Sequence[Item],
+        status: str,
+        sources: Sequence[str],
+        at: datetime,
+        error: str | None,
+        now: datetime,
     ) -> list[tuple[str, str]]:
         rows = await self.all(
             queries.move_messages,
@@ -92,6 +105,7 @@ class TrafficRepository(Statements):
             sources=list(sources),
             at=at,
             error=error,
+            now=now,
         )
         return [(row["device_id"], row["message_id"]) for row in rows]
 
@@ -99,6 +113,6 @@ class TrafficRepository(Statements):
         rows = await self.all(queries.expire_messages, now=now, limit=limit)
         return [row["message_id"] for row in rows]
 
-    async def list_messages(self, device: int, before: int, limit: int) -> list[MessageRecord]:
-        rows = await self.all(queries.list_messages, id=device, before=before, limit=limit)
+    async def list_messages(self, device: int, before: int, limit: int, now: datetime) -> list[MessageRecord]:
+        rows = await self.all(queries.list_messages, id=device, before=before, limit=limit, now=now)
         return [MessageRecord(**row) for row in rows]

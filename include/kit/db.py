@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -80,13 +81,34 @@ class Database:
 
         :raises DatabaseUnavailableError: the server cannot be reached or went away
         """
+        cancellations = _cancellations()
         try:
             async with self.pool.connection() as connection:
+                # The pool waits by `asyncio.wait_for`, which before Python 3.12 loses a cancellation that
+                # comes together with the connection (python/cpython#86296): a loop would go on for ever.
+                if _cancellations() > cancellations:
+                    raise asyncio.CancelledError
                 yield connection
         except QueryCanceled as error:
             raise DatabaseUnavailableError("the database took too long to answer") from error
         except UNAVAILABLE as error:
             raise DatabaseUnavailableError(f"the database cannot be reached: {_first_line(error)}") from error
+
+
+class Repository:
+    """Runs statements on a connection whose transaction somebody else commits.
+
+    :param always: parameters that every statement gets
+    """
+
+    def __init__(self, connection: Connection, always: Mapping[str, Any] | None = None) -> None:
+        self.connection = connection
+        self.always = always or {}
+
+    async def _rows(self, statement: str, **parameters: Any) -> list[Mapping[str, Any]]:
+        """Run a statement and return its rows."""
+        cursor = await self.connection.execute(statement, {**self.always, **parameters})
+        return list(await cursor.fetchall())
 
 
 def database_url() -> str:
@@ -99,6 +121,12 @@ def database_url() -> str:
         raise DatabaseUnavailableError("CARILLON_DATABASE_URL (or AIRFLOW_CONN_CARILLON_DB) is not set")
     # Airflow spells the scheme `postgres://` when it prints a connection as a URL.
     return url.get_secret_value().replace("postgres://", "postgresql://", 1)
+
+
+def _cancellations() -> int:
+    """Return how often the running task was asked to end."""
+    task = asyncio.current_task()
+    return task.cancelling() if task else 0
 
 
 def _first_line(error: Exception) -> str:

@@ -155,7 +155,8 @@ class WindowRun:
         left = (min(moments) - system_clock()).total_seconds() if moments else 60.0
         if left > 0:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self.wake.wait(), min(left, 60.0))
+                async with asyncio.timeout(min(left, 60.0)):
+                    await self.wake.wait()
         self.wake.clear()
         if self.changed:
             # Changes come in bursts; one look serves them all.

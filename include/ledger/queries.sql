@@ -210,7 +210,7 @@ WITH wanted AS (
     SELECT * FROM unnest(%(ids)s::bigint[], %(dues)s::timestamptz[], %(attempts)s::integer[], %(days)s::smallint[])
         AS w (id, due_at, attempts, day)
 ), checked AS (
-    SELECT e.id, e.due_at, d.revision,
+    SELECT e.id, e.due_at, e.attempts, d.revision,
            CASE WHEN d.deleted_at IS NOT NULL THEN 'deleted'
                 WHEN e.origin = 'manual' THEN 'go'
                 WHEN NOT d.enabled THEN 'disabled'
@@ -250,20 +250,17 @@ WITH wanted AS (
     FROM checked c
     WHERE c.verdict NOT IN ('go', 'wait') AND e.id = c.id AND e.due_at = c.due_at
 )
-SELECT c.id, c.verdict, c.revision, k.attempts AS attempt
-FROM checked c LEFT JOIN claimed k ON k.id = c.id AND k.due_at = c.due_at
+-- Not joined with `claimed`: the planner takes both for a row each, and would compare each with each.
+SELECT id, verdict, revision, CASE WHEN verdict = 'go' THEN attempts + 1 END AS attempt FROM checked
 
 -- name: record
 -- What came of a batch of attempts: the attempts end, their executions move on. A result counts also when
 -- the claim was taken back meanwhile, as long as nobody has begun another attempt.
 WITH result AS (
-    SELECT * FROM unnest(
-        %(ids)s::bigint[], %(dues)s::timestamptz[], %(numbers)s::integer[], %(attempt_states)s::text[],
-        %(begins)s::timestamptz[], %(ends)s::timestamptz[], %(urls)s::text[], %(bodies)s::text[],
-        %(statuses)s::integer[], %(responses)s::text[], %(errors)s::text[],
-        %(states)s::text[], %(nexts)s::timestamptz[], %(reasons)s::text[], %(lanes)s::bigint[])
-    AS r (id, due_at, number, attempt_state, begin_at, end_at, url, body, status, response, error,
-          state, next_attempt_at, reason, lane)
+    SELECT * FROM json_to_recordset(%(results)s::json) AS r (
+        id bigint, due_at timestamptz, number integer, attempt_state text, begin_at timestamptz,
+        end_at timestamptz, url text, body text, status integer, response text, error text,
+        state text, next_attempt_at timestamptz, reason text, lane bigint)
 ), ended AS (
     UPDATE attempt a
     SET state = r.attempt_state, begin_at = r.begin_at, end_at = r.end_at, url = r.url, body = r.body,
@@ -281,7 +278,8 @@ SET state = r.state, reason = r.reason, next_attempt_at = r.next_attempt_at,
     schedule_id = coalesce(r.lane, e.schedule_id)
 FROM result r
 WHERE e.id = r.id AND e.due_at = r.due_at AND e.attempts = r.number
-  AND (e.state = 'running' AND e.claimed_by = %(claimer)s OR e.state = 'retrying' AND e.claimed_by IS NULL)
+  -- A CASE, which the planner does not take for a row or two and then compares each with each.
+  AND CASE e.state WHEN 'running' THEN e.claimed_by = %(claimer)s WHEN 'retrying' THEN e.claimed_by IS NULL END
 
 -- name: next_claimer_id
 -- An identity for this process.

@@ -12,7 +12,7 @@ import orjson
 from psycopg.rows import tuple_row
 
 from include.billing.model import ProjectRules
-from include.kit.db import Connection
+from include.kit.db import Repository
 from include.kit.sql import load_queries
 from include.readings.model import (
     ExceptionRow,
@@ -37,11 +37,8 @@ _EVER, _NEVER = datetime(1900, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UT
 _ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 
 
-class ReadingRepository:
+class ReadingRepository(Repository):
     """One method a statement, on a connection whose transaction somebody else commits."""
-
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
 
     async def moment(self) -> datetime:
         """Return the database's present moment."""
@@ -323,10 +320,6 @@ class ReadingRepository:
         async with self.connection.cursor(row_factory=tuple_row) as cursor:
             await cursor.execute(statement, parameters)
             return await cursor.fetchall()
-
-    async def _rows(self, statement: str, **parameters: Any) -> list[dict[str, Any]]:
-        cursor = await self.connection.execute(statement, parameters)
-        return list(await cursor.fetchall())
 
 
 def _list(projects: Sequence[str] | None) -> list[str] | None:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from include.kit.db import Connection
+from include.kit.db import Connection, Repository
 from include.kit.sql import load_queries
 from include.reporting.model import (
     LATENESS_BOUNDS_MS,
@@ -22,15 +22,14 @@ from include.reporting.model import (
 queries = load_queries(__file__)
 
 
-class ReportingRepository:
+class ReportingRepository(Repository):
     """One method a statement, each of one query.
 
     :param projects: the project ids that the caller may see, None for all
     """
 
     def __init__(self, connection: Connection, projects: Sequence[str] | None) -> None:
-        self.connection = connection
-        self.projects = None if projects is None else list(projects)
+        super().__init__(connection, {"projects": None if projects is None else list(projects)})
 
     async def list_schedules(
         self,
@@ -107,7 +106,3 @@ class ReportingRepository:
     async def ping(self) -> Mapping[str, Any]:
         [row] = await self._rows(queries.ping)
         return row
-
-    async def _rows(self, statement: str, **parameters: Any) -> list[Mapping[str, Any]]:
-        cursor = await self.connection.execute(statement, {**parameters, "projects": self.projects})
-        return list(await cursor.fetchall())

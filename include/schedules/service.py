@@ -46,9 +46,10 @@ class ScheduleService:
         ids = sorted(set(schedule_ids))
         if not ids:
             return
+        # It is sent with the commit wherever it stands, and others wait for the lock that comes after it.
+        await self.repository.notify_schedules(ids)
         await self.repository.lock_schedules(ids)
         await self.repository.refresh_schedules(ids, now=now, per_shard=self.settings.definitions_per_shard)
-        await self.repository.notify_schedules(ids)
 
     async def retire_idle_once(self, now: datetime) -> None:
         """Let the DAG of a one-shot schedule leave when it had nothing to do for a while."""

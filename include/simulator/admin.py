@@ -6,10 +6,11 @@ PUT    /_admin/faults                    set all of it; what is not named goes w
 DELETE /_admin/faults                    all goes well
 GET    /_admin/counters                  totals
 GET    /_admin/received                  request ids with their counts, by device
+GET    /_admin/arrivals                  commands as they came: {"arrivals": [{"device_id", "at", …}]}
 GET    /_admin/devices/{id}              one device: commands, messages, shadow
 PUT    /_admin/devices/{id}              {"online": true | false | null, "fw_version": …, "sw_version": …}
 POST   /_admin/online, /_admin/offline   {"device_ids": […]}
-DELETE /_admin/devices                   forget all devices and counts
+DELETE /_admin/devices                   forget all devices and counts; with {"device_ids": […]} these devices
 """
 
 from __future__ import annotations
@@ -60,9 +61,10 @@ class Admin:
             ("DELETE", "faults"): lambda _: self.clear_faults(),
             ("GET", "counters"): lambda _: self.counters(),
             ("GET", "received"): lambda _: self.received(),
+            ("GET", "arrivals"): lambda _: self.arrivals(),
             ("POST", "online"): lambda request: self.set_online(request, True),
             ("POST", "offline"): lambda request: self.set_online(request, False),
-            ("DELETE", "devices"): lambda _: self.forget(),
+            ("DELETE", "devices"): self.forget,
         }
 
     def handle(self, request: Request) -> Answer:
@@ -102,14 +104,22 @@ class Admin:
             {device.device_id: device.seen for device in self.fleet.devices.values() if device.seen}
         )
 
+    def arrivals(self) -> Answer:
+        came = [
+            {"device_id": device.device_id, **asdict(item)}
+            for device in self.fleet.devices.values()
+            for item in device.received
+        ]
+        return answer({"arrivals": sorted(came, key=lambda item: item["at"])})
+
     def set_online(self, request: Request, online: bool) -> Answer:
         ids = _read(DeviceIds, request).device_ids
         for device_id in ids:
             self.fleet.set_online(device_id, online)
         return answer({"changed": len(ids)})
 
-    def forget(self) -> Answer:
-        self.fleet.forget()
+    def forget(self, request: Request) -> Answer:
+        self.fleet.forget(_read(DeviceIds, request).device_ids if request.body else None)
         return self.counters()
 
     def change(self, device: Device, request: Request) -> Answer:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -95,10 +95,14 @@ class Fleet:
             if self.is_online(device):
                 self.deliver(device)
 
-    def forget(self) -> None:
-        """Begin anew: no device, no count; the faults stay."""
-        self.devices.clear()
-        self.totals.clear()
+    def forget(self, device_ids: Iterable[str] | None = None) -> None:
+        """Begin anew: no device, no count; the faults stay. Or forget these devices, and no total."""
+        if device_ids is None:
+            self.devices.clear()
+            self.totals.clear()
+            return
+        for device_id in device_ids:
+            self.devices.pop(device_id, None)
 
     def device(self, device_id: str) -> Device:
         device = self.devices.get(device_id)

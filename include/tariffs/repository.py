@@ -11,7 +11,7 @@ import orjson
 from psycopg.errors import ExclusionViolation
 
 from include.billing.model import FixedCharge, TariffVersion, TaxRule, Tier, TouWindow
-from include.kit.db import Connection
+from include.kit.db import Connection, Repository
 from include.kit.sql import load_queries
 from include.settings import get_settings
 from include.tariffs.model import Applied, Assignment, Span, Tariff, TariffFields, in_order
@@ -27,11 +27,11 @@ async def load_versions(connection: Connection, tariff_ids: Sequence[int]) -> di
     return {row["id"]: _version(row) for row in await cursor.fetchall()}
 
 
-class TariffRepository:
+class TariffRepository(Repository):
     """One method a statement, on a connection whose transaction somebody else commits."""
 
     def __init__(self, connection: Connection, project_id: str) -> None:
-        self.connection = connection
+        super().__init__(connection, {"project_id": project_id})
         self.project_id = project_id
 
     async def project_timezone(self) -> str:
@@ -150,10 +150,6 @@ class TariffRepository:
         row = dict(rows[0])
         tariff_id: int = row.pop("tariff_id")
         return Applied(**row), tariff_id
-
-    async def _rows(self, statement: str, **parameters: Any) -> list[Row]:
-        cursor = await self.connection.execute(statement, {**parameters, "project_id": self.project_id})
-        return list(await cursor.fetchall())
 
 
 def _version(row: Row) -> TariffVersion:

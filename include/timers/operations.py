@@ -1,4 +1,4 @@
-"""Use cases of those who run devices: look at their timers, have them rest, run them now."""
+"""Use cases of those who run devices: look at their timers, have them rest, run them now, forget them."""
 
 from __future__ import annotations
 
@@ -94,6 +94,15 @@ class TimerOperations:
         await self.ledger.arm_rerun(once_id=once_id, due_at=now, definition_ids=ids)
         await self.schedules.changed([once_id], now)
         return ManualRun(now, await self.repository.list_manual_runs(ids, now))
+
+    async def forget(self, devices: Sequence[int]) -> None:
+        """Delete the timers of devices that are about to be deleted, even armed ones; their history stays.
+
+        :param devices: ids of rows that the caller has locked
+        """
+        now = self.clock()
+        groups = await self.repository.groups_of_devices(devices)
+        await self.schedules.changed(await self.repository.delete_groups(groups, now), now)
 
     async def _switch(self, device_id: str, *, paused: bool) -> DeviceTimers:
         device = await self._device(device_id)

@@ -40,10 +40,14 @@ SET period = %(period)s, first_day = %(first_day)s, timezone = %(timezone)s, ena
     offline = %(offline)s, offline_ttl = %(offline_ttl)s, updated_at = %(now)s
 WHERE id = %(id)s
 
--- name: delete_group
--- Out of sight for good, with its timers; what they did stays in the ledger.
+-- name: groups_of_devices
+-- The groups that devices have, by the devices' ids.
+SELECT id FROM timer_group WHERE device_id = ANY(%(devices)s) AND deleted_at IS NULL
+
+-- name: delete_groups
+-- Out of sight for good, with their timers; what they did stays in the ledger.
 WITH gone AS (
-    UPDATE timer_group SET deleted_at = %(now)s, updated_at = %(now)s WHERE id = %(id)s RETURNING id
+    UPDATE timer_group SET deleted_at = %(now)s, updated_at = %(now)s WHERE id = ANY(%(ids)s) RETURNING id
 )
 UPDATE definition d
 SET deleted_at = %(now)s, updated_at = %(now)s, revision = d.revision + 1
@@ -96,12 +100,12 @@ SET deleted_at = %(now)s, updated_at = %(now)s, revision = revision + 1
 WHERE id = ANY(%(ids)s)
 
 -- name: lock_group
--- A group and its device, locked; only a user that is bound to the device sees it.
+-- A group, its device locked as by whatever changes its timers; only a user that is bound to the device sees it.
 SELECT g.id
 FROM timer_group g JOIN device v ON v.id = g.device_id
 WHERE g.group_id = %(group_id)s AND g.deleted_at IS NULL
   AND EXISTS (SELECT FROM device_binding b WHERE b.device_id = v.id AND b.user_name = %(user)s)
-FOR NO KEY UPDATE OF g, v
+FOR NO KEY UPDATE OF v
 
 -- name: find_group
 -- A group with its timers, a row each; the user (null: any) must be bound to the device, the device be in one

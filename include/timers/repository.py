@@ -10,7 +10,7 @@ from typing import Any, LiteralString
 
 import orjson
 
-from include.kit.db import Connection
+from include.kit.db import Repository
 from include.kit.sql import load_queries
 from include.timers.model import GroupPage, LoadedTimer, Timer, TimerGroup
 
@@ -39,11 +39,8 @@ class TimedDevice:
     bound: bool
 
 
-class TimerRepository:
+class TimerRepository(Repository):
     """One method a statement, on a connection whose transaction somebody else commits."""
-
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
 
     async def lock_device(self, device_id: str, user: str) -> TimedDevice | None:
         rows = await self._rows(queries.lock_device, device_id=device_id, user=user)
@@ -72,9 +69,12 @@ class TimerRepository:
     async def update_group(self, group: int, values: Row, now: datetime) -> None:
         await self.connection.execute(queries.update_group, {**values, "id": group, "now": now})
 
-    async def delete_group(self, group: int, now: datetime) -> list[int]:
-        """Return the schedules on which its timers hung."""
-        return await self._schedules(queries.delete_group, id=group, now=now)
+    async def groups_of_devices(self, devices: Sequence[int]) -> list[int]:
+        return [row["id"] for row in await self._rows(queries.groups_of_devices, devices=list(devices))]
+
+    async def delete_groups(self, groups: Sequence[int], now: datetime) -> list[int]:
+        """Return the schedules on which their timers hung."""
+        return await self._schedules(queries.delete_groups, ids=list(groups), now=now)
 
     async def insert_timers(
         self, group: int, items: Sequence[Row], *, project_id: str, misfire_grace: timedelta, now: datetime
@@ -122,10 +122,6 @@ class TimerRepository:
 
     async def _schedules(self, statement: LiteralString, **parameters: Any) -> list[int]:
         return sorted({row["schedule_id"] for row in await self._rows(statement, **parameters)})
-
-    async def _rows(self, statement: LiteralString, **parameters: Any) -> list[Row]:
-        cursor = await self.connection.execute(statement, parameters)
-        return list(await cursor.fetchall())
 
 
 def _groups(rows: Iterable[Row]) -> Iterator[TimerGroup]:

@@ -83,8 +83,10 @@ class TimerService:
             {**values, "group_id": group_id, "device": device.id, "user": self.user}, now
         )
         await self._insert(group, rows, device.project_id, now)
+        made = await self.get(group_id)
+        # Last: it locks the schedule, for which all who set a timer of this time of day wait in a row.
         await self.schedules.changed((row["schedule_id"] for row in rows), now)
-        return await self.get(group_id)
+        return made
 
     async def update(self, group_id: str, fields: GroupFields, *, device_id: str | None = None) -> TimerGroup:
         """Give a group new values and timers: named ones stay, those without a name are new, others go.
@@ -115,8 +117,9 @@ class TimerService:
         await self.repository.update_timers([row for row in rows if row["definition_id"]], now)
         await self._insert(group.id, [r for r in rows if not r["definition_id"]], group.project_id, now)
         touched = {timer.schedule_id for timer in group.timers} | {row["schedule_id"] for row in rows}
+        made = await self.get(group_id)
         await self.schedules.changed(touched, now)
-        return await self.get(group_id)
+        return made
 
     async def delete(self, group_id: str) -> None:
         """Take a group away, so that even an armed timer does not fire; its history stays.
@@ -125,7 +128,7 @@ class TimerService:
         """
         group = await self._locked(group_id)
         now = self.clock()
-        await self.schedules.changed(await self.repository.delete_group(group.id, now), now)
+        await self.schedules.changed(await self.repository.delete_groups([group.id], now), now)
 
     async def get(self, group_id: str) -> TimerGroup:
         """Return a group.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ import psycopg
 import requests
 from psycopg.rows import dict_row
 
+from include.cli.airflow_env import instance_environment
 from include.cli.home import ROOT
 from tests.e2e.conftest import Up
 from tests.e2e.receiver import Receiver
@@ -92,6 +94,25 @@ class Client:
         )
         assert answer.status_code < 300, answer.text
         return answer.json()
+
+    def dags_test(self, task_id: str) -> None:
+        """Run `airflow dags test` on the DAG of the task's schedule.
+
+        Paused meanwhile: the scheduler of the instance would take the tasks of that run, too.
+        """
+        dag_id = self.dag_id(task_id)
+        self.airflow("PATCH", f"/dags/{dag_id}", json={"is_paused": True})
+        done = subprocess.run(
+            [sys.executable, "-m", "airflow", "dags", "test", dag_id],
+            env={**os.environ, **instance_environment(self.up.instance)},
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=180,
+        )
+        self.airflow("PATCH", f"/dags/{dag_id}", json={"is_paused": False})
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
 
     def rows(self, statement: str, *parameters: Any, airflow: bool = False) -> list[dict[str, Any]]:
         instance = self.up.instance

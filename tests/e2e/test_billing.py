@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -24,7 +23,6 @@ import pytest
 import requests
 
 from include.billing_plan.repository import TURN_LOCK_CLASS
-from include.cli.airflow_env import instance_environment
 from include.cli.home import ROOT
 from tests.e2e.client import Client
 from tests.e2e.conftest import Up
@@ -272,16 +270,7 @@ class TestManual:
         key = biller.create(199, NEVER, "dags test")["natrual_key"]
         number = str(biller.definition_id(key))
         biller.client.wait_live(number)
-        done = subprocess.run(
-            [sys.executable, "-m", "airflow", "dags", "test", biller.client.dag_id(number)],
-            env={**os.environ, **instance_environment(biller.client.up.instance)},
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=180,
-        )
-        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        biller.client.dags_test(number)
         [entry] = biller.executions(key)
         assert (entry["origin"], entry["state"]) == ("manual", "succeeded")
         biller.switch(key, enabled=False)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from include.cli.home import ROOT
 from tests.e2e.client import Client, crontab_at, whole_second
 from tests.e2e.conftest import Up
 from tests.e2e.receiver import Receiver, receiving
@@ -142,19 +139,7 @@ def test_airflow_clear_and_trigger(client: Client) -> None:
 def test_airflow_dags_test_fires_a_generated_dag(client: Client) -> None:
     (task,) = client.add("/ok/dagstest", start_time="0 0 0 1 1 *")
     client.wait_live(task)
-    from include.cli.airflow_env import instance_environment
-
-    env = instance_environment(client.up.instance)
-    done = subprocess.run(
-        [sys.executable, "-m", "airflow", "dags", "test", client.dag_id(task)],
-        env={**os.environ, **env},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=180,
-    )
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    client.dags_test(task)
     assert len(client.receiver.of("/ok/dagstest")) == 1
 
 

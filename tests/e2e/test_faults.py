@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from collections import Counter
@@ -16,6 +15,7 @@ import pytest
 from include.cli.supervisor import Supervisor
 from tests.e2e.client import Client, crontab_at, whole_second
 from tests.e2e.conftest import Launcher, Up
+from tests.e2e.killing import armed_triggerer, kill_now, pids, triggerers, wait_settled
 from tests.e2e.receiver import Receiver, receiving
 
 AHEAD = 25
@@ -40,64 +40,6 @@ def client(up: Up, receiver: Receiver) -> Client:
     return Client(up, receiver)
 
 
-def pids(up: Up) -> dict[str, int]:
-    return {state.name: state.pid for state in Supervisor(Path(up.instance.control_socket)).states()}
-
-
-def triggerers(up: Up) -> list[str]:
-    return sorted(name for name in pids(up) if name.startswith("triggerer"))
-
-
-def kill_now(up: Up, names: list[str], *, hold: float = 0) -> None:
-    """Kill the processes that run under these names now; with `hold`, keep them down that long."""
-    control, running = Supervisor(Path(up.instance.control_socket)), pids(up)
-    for name in names:
-        process = psutil.Process(running[name])
-        for member in [*process.children(recursive=True), process]:
-            os.kill(member.pid, signal.SIGKILL)
-    if hold:
-        for name in names:
-            control.stop(name)
-        time.sleep(hold)
-        for name in names:
-            control.start(name)
-
-
-def armed_triggerer(client: Client, task: str) -> str:
-    """Return which process has the task's window armed, by the pid its Airflow job reports."""
-    statement = (
-        "SELECT j.id, j.hostname FROM trigger t JOIN task_instance ti ON ti.trigger_id = t.id"
-        " JOIN job j ON j.id = t.triggerer_id WHERE ti.dag_id = %s"
-    )
-    (row,) = client.wait(
-        "armed", lambda: client.rows(statement, client.dag_id(task), airflow=True), timeout=40
-    )
-    # Jobs are numbered in the order of their start; so are the names, when neither was restarted since.
-    jobs = client.rows(
-        "SELECT id FROM job WHERE job_type = 'TriggererJob' AND state = 'running'"
-        " AND latest_heartbeat > now() - interval '5 seconds' ORDER BY id",
-        airflow=True,
-    )
-    started = sorted(
-        triggerers(client.up), key=lambda name: psutil.Process(pids(client.up)[name]).create_time()
-    )
-    return started[[job["id"] for job in jobs].index(row["id"])]
-
-
-def wait_settled(client: Client, due: float, count: int, timeout: float = 90) -> Counter[str]:
-    """Return the states of the executions of an instant once all of them have ended."""
-    moment = datetime.fromtimestamp(due, UTC)
-
-    def settled() -> Counter[str] | None:
-        rows = client.rows("SELECT state FROM execution WHERE due_at = %s", moment)
-        states = Counter(row["state"] for row in rows)
-        done = sum(states[s] for s in ("succeeded", "failed", "skipped", "missed"))
-        return states if done == count == len(rows) else None
-
-    found: Counter[str] = client.wait(f"{count} executions ended", settled, timeout)
-    return found
-
-
 def test_two_schedulers_and_two_triggerers_double_nothing(client: Client) -> None:
     due = whole_second(AHEAD)
     paths = [f"/ok/ha{n}" for n in range(300)]
@@ -112,7 +54,7 @@ def test_a_triggerer_killed_with_the_window_armed_is_replaced_before_the_instant
     due = whole_second(AHEAD)
     (task,) = client.add("/ok/failover", start_time=crontab_at(due))
     client.wait_armed(task, due)
-    victim = armed_triggerer(client, task)
+    victim = armed_triggerer(client, client.dag_id(task))
     left = due - time.time()
     assert left > 9, "the machine was too slow for this test to mean anything"
     time.sleep(left - 10 if left > 10 else 0)

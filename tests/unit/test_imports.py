@@ -47,6 +47,13 @@ def test_boundaries(path: Path) -> None:
         assert where.startswith(("api_plugin/", "plugins/")), f"{where} must not import api_plugin"
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "api_plugin").glob("*/*.py")), ids=name)
+def test_apis_have_nothing_in_common_but_what_is_in_common(path: Path) -> None:
+    api = path.parent.name
+    foreign = {m for m in imports(path) if m.startswith("api_plugin.")}
+    assert {m.split(".")[1] for m in foreign} <= {api, "common"}, foreign
+
+
 @pytest.mark.parametrize("path", [p for p in SOURCES if name(p).startswith("include/")], ids=name)
 def test_layers(path: Path) -> None:
     where, modules = name(path), set(imports(path))

@@ -152,6 +152,14 @@ CREATE INDEX device_command_waiting ON device_command (device_id) WHERE status =
 CREATE INDEX device_command_pending ON device_command (expires_at)
     WHERE status IN ('PENDING', 'SENT', 'DELIVERED');
 
+-- What a command is at a moment: whoever ends those whose time is over comes a little later.
+CREATE FUNCTION command_status_at(moment timestamptz, status text, expires_at timestamptz) RETURNS text
+LANGUAGE sql IMMUTABLE RETURN
+    CASE WHEN expires_at > moment THEN status
+         WHEN status = 'PENDING' THEN 'EXPIRED'
+         WHEN status IN ('SENT', 'DELIVERED') THEN 'TIMEOUT'
+         ELSE status END;
+
 CREATE TABLE device_message (
     id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     message_id  text NOT NULL,
@@ -198,7 +206,8 @@ CREATE TABLE timer_group (
     updated_at   timestamptz NOT NULL,
     deleted_at   timestamptz
 );
-CREATE INDEX timer_group_of_device ON timer_group (device_id, id DESC) WHERE deleted_at IS NULL;
+-- The deleted ones, too: a device that is deleted lets go of all of them.
+CREATE INDEX timer_group_of_device ON timer_group (device_id, deleted_at) WHERE device_id IS NOT NULL;
 
 CREATE TABLE device_timer (
     definition_id bigint PRIMARY KEY REFERENCES definition ON DELETE CASCADE,

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import types
+from collections.abc import Coroutine, Generator
 from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import Any
 
 import psycopg
 import pytest
@@ -15,6 +19,7 @@ from api_plugin.common.parse_watch import LastParse
 from include.errors import DatabaseUnavailableError
 from include.kit.db import Database
 from tests.builders import insert_definition, insert_execution, insert_schedule
+from tests.timer_rows import insert_device
 
 NOW = datetime(2026, 11, 22, 2, 0, tzinfo=UTC)
 
@@ -127,6 +132,31 @@ async def test_one_shot_schedules_with_nothing_left_to_do_are_retired(database, 
     }
 
 
+async def test_the_end_of_what_waits_for_devices_is_written_down(database, connection, airflow):
+    device = insert_device(connection)
+    over, later = NOW - timedelta(seconds=1), NOW + timedelta(seconds=1)
+    for number, expires_at in enumerate((over, later)):
+        connection.execute(
+            "INSERT INTO device_command (command_id, device_id, paras, send_strategy, status, expires_at,"
+            " created_at) VALUES (%s, %s, '{}', 'immediately', 'PENDING', %s, now())",
+            [f"c{number}", device, expires_at],
+        )
+        connection.execute(
+            "INSERT INTO device_message (message_id, device_id, message, status, expires_at, created_at)"
+            " VALUES (%s, %s, '{}', 'PENDING', %s, now())",
+            [f"m{number}", device, expires_at],
+        )
+    loop = asyncio.create_task(Announcer(database, airflow, airflow.last_parse, clock=lambda: NOW).run())
+    ended = "SELECT FROM device_message WHERE status = 'TIMEOUT'"
+    await wait_until(lambda: connection.execute(ended).rowcount == 1)
+    loop.cancel()
+    await asyncio.gather(loop, return_exceptions=True)
+    commands = connection.execute("SELECT status FROM device_command ORDER BY id").fetchall()
+    messages = connection.execute("SELECT status, finished_at FROM device_message ORDER BY id").fetchall()
+    assert [row["status"] for row in commands] == ["EXPIRED", "PENDING"]
+    assert [(row["status"], row["finished_at"]) for row in messages] == [("TIMEOUT", over), ("PENDING", None)]
+
+
 async def test_the_partitions_of_the_months_ahead_are_made(database, connection, airflow):
     await Announcer(
         database, airflow, airflow.last_parse, clock=lambda: datetime(2031, 5, 5, tzinfo=UTC)
@@ -206,3 +236,41 @@ async def test_the_loop_ends_with_its_app(database, airflow, monkeypatch):
     async with announcing(database):
         assert any(task.get_name() == "carillon-announcer" for task in asyncio.all_tasks())
     assert not any(task.get_name() == "carillon-announcer" for task in asyncio.all_tasks())
+
+
+@types.coroutine
+def cancelled_at(point: int, work: Coroutine[Any, Any, None]) -> Generator[Any, Any, None]:
+    """Do the work, and cancel it just as what it awaits at its n-th await comes."""
+    step, answer = work.send, None
+    for number in count():
+        try:
+            awaited = step(answer)
+        except StopIteration:
+            return
+        if number == point:
+            cancel = asyncio.current_task().cancel
+            if awaited is None:  # it only lets others go first
+                asyncio.get_running_loop().call_soon(cancel)
+            else:
+                awaited.add_done_callback(lambda _, cancel=cancel: cancel())
+        try:
+            step, answer = work.send, (yield awaited)
+        except BaseException as error:
+            step, answer = work.throw, error
+
+
+async def test_the_loop_ends_wherever_its_cancellation_meets_it(database_url, airflow, connection):
+    # The first awaits make a connection; some twenty are a round, the others its rest and a second round.
+    for point in range(27):
+        insert_schedule(connection, announced=False, expression=f"0 {point} * * * *")
+        database = await Database(database_url).open()
+        loop = Announcer(database, airflow, airflow.last_parse).run()
+        task = asyncio.create_task(_awaiting(cancelled_at(point, loop)))
+        _, going_on = await asyncio.wait([task], timeout=10)
+        await database.close()
+        assert not going_on, f"at await {point}"
+        assert task.cancelled(), f"at await {point}"
+
+
+async def _awaiting(work: Any) -> None:
+    await work

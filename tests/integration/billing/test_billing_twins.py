@@ -8,11 +8,11 @@ from typing import Any
 import psycopg
 import pytest
 
+from include.billing.chunks import Calendar
+from include.billing.chunks import price as price_chunk
 from include.billing.formula import price
 from include.billing.model import Before, Facts, Parked, Period, PricedBill
 from include.billing.repository import BillingRepository
-from include.billing.runs import Calendar
-from include.billing.runs import price as price_chunk
 from include.billing.shares import split
 from include.billing.stored import Chunk
 from include.cron import CronSchedule

@@ -17,10 +17,10 @@ from zoneinfo import ZoneInfo
 
 import psycopg
 
+from include.billing.chunks import correct
 from include.billing.exact import ten
 from include.billing.periods import months_between
 from include.billing.repository import BillingRepository
-from include.billing.runs import correct
 from include.billing.stored import Chunk, ChunkResult, Factor
 from include.kit.db import Database
 from tests.billing_rows import PROJECT, Place, _insert, at, insert_place

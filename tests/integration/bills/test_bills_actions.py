@@ -379,6 +379,9 @@ class TestAdjust:
 
     async def test_with_a_quantity_later_bills_are_looked_at_again(self, database, connection, home):
         first = await home.bill(database, *JANUARY)
+        await adjust(database, first, "12.34", "3")
+        assert connection.execute("SELECT * FROM rerate_request").fetchall() == [], "there is none yet"
+        await home.bill(database, *FEBRUARY)
         await adjust(database, first, "12.34")
         assert connection.execute("SELECT * FROM rerate_request").fetchall() == []
         await adjust(database, first, "12.34", "3")

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import Any
 from zoneinfo import ZoneInfo
 
-import httpx
 import psycopg
 import pytest
 
@@ -30,28 +28,10 @@ from include.kit.clock import system_clock
 from include.kit.db import Database
 from tests.builders import make_token
 from tests.conftest import ClientOf
+from tests.integration.demo.direct_api import DirectApi
 
 ZONE = ZoneInfo("Asia/Shanghai")
 METERS = 20
-
-
-class DirectApi:
-    """The demo's client, calling the apps without a socket."""
-
-    def __init__(self, clients: dict[str, httpx.AsyncClient]) -> None:
-        self.clients = clients
-        self.calls: list[str] = []
-
-    async def send(
-        self, method: str, path: str, body: object = None, query: dict[str, str] | None = None
-    ) -> Any:
-        prefix = next(prefix for prefix in self.clients if path.startswith(prefix))
-        self.calls.append(f"{method} {path}")
-        answer = await self.clients[prefix].request(
-            method, path.removeprefix(prefix), json=body, params=query or {}
-        )
-        assert answer.status_code < 300, answer.text
-        return answer.json() if answer.content else {}
 
 
 @pytest.fixture
@@ -68,7 +48,7 @@ async def api(client_of: ClientOf, database: Database) -> DirectApi:
 async def billed(api: DirectApi, database: Database, town: Town, now: datetime) -> Billed:
     """Load a town and bill it as its task would be."""
     ticks: list[int] = []
-    await load(api, town, lambda _, rows: ticks.append(rows))  # type: ignore[arg-type]
+    await load(api, town, lambda _, rows: ticks.append(rows))
     assert sum(ticks) == town.rows
     body = {
         "name": "demo",
@@ -92,7 +72,7 @@ async def story(api: DirectApi, database: Database) -> Story:
     now = system_clock().replace(second=0, microsecond=0)
     towns = plan_towns(now.astimezone(ZONE).date(), ZONE, 77, meters=METERS)
     told = Story([await billed(api, database, town, now) for town in towns], now)
-    await look(api, told)  # type: ignore[arg-type]
+    await look(api, told)
     return told
 
 
@@ -167,8 +147,8 @@ async def test_the_tasks_are_found_and_taken_away_and_a_failure_is_told_at_once(
 ) -> None:
     local = next_minute(datetime(2026, 11, 22, 6, 50, tzinfo=UTC), ZONE).replace(year=system_clock().year + 1)
     towns = plan_towns(local.date(), ZONE, 99, meters=10)
-    async with ordering(api, towns, local) as story:  # type: ignore[arg-type]
-        await locate(api, story, ZONE)  # type: ignore[arg-type]
+    async with ordering(api, towns, local) as story:
+        await locate(api, story, ZONE)
         assert story.dag_id.startswith("billing.")
         ids = [one.definition_id for one in story.billed]
         assert len(set(ids)) == 2
@@ -180,7 +160,7 @@ async def test_the_tasks_are_found_and_taken_away_and_a_failure_is_told_at_once(
             [ids[0], row["schedule_id"]],
         )
         with pytest.raises(CarillonError, match="billing water failed: no luck"):
-            await watch(api, story, lambda _: None)  # type: ignore[arg-type]
+            await watch(api, story, lambda _: None)
     live = connection.execute("SELECT count(*) AS n FROM definition WHERE deleted_at IS NULL").fetchone()
     assert live == {"n": 0}
 
@@ -189,4 +169,4 @@ async def test_billing_that_does_not_begin_is_given_up(api: DirectApi) -> None:
     story = Story([Billed(plan_towns(date(2026, 11, 22), ZONE, 99, meters=10)[0], {})], system_clock())
     story.due_at -= timedelta(minutes=5)
     with pytest.raises(StartupError, match=r"were not done 120 s later: look at the DAG"):
-        await watch(api, story, lambda _: None)  # type: ignore[arg-type]
+        await watch(api, story, lambda _: None)

@@ -12,21 +12,7 @@ import pytest
 from include.devices.model import DeviceFilter
 from include.devices.repository import list_statement, list_values
 
-DEVICES, LIMIT = 100_000, 51
-
-#: 98 projects with about ten devices each, one with a fifth of all, and one with the rest.
-FILL = """
-INSERT INTO device (device_id, project_id, product_id, node_id, name, gateway_id, status, tags,
-                    created_at, updated_at)
-SELECT 'd' || n,
-       CASE WHEN mod(n, 100) = 99 AND n < 98000 THEN 'small' || n / 1000
-            WHEN mod(n, 5) = 0 THEN 'half' ELSE 'main' END,
-       'p' || mod(n, 40), 'n' || n, 'device ' || lpad(mod(n * 7919, 100000)::text, 6, '0'),
-       CASE WHEN n > 1000 THEN 'd' || 1 + mod(n, 200) END,
-       CASE WHEN mod(n, 1000) = 1 THEN 'ABNORMAL' WHEN mod(n, 2) = 0 THEN 'ONLINE' ELSE 'OFFLINE' END,
-       jsonb_build_object('site', 's' || mod(n, 500), 'kind', 'meter'), now(), now()
-FROM generate_series(1, %(n)s) n
-"""
+LIMIT = 51
 
 CASES = {
     "all": DeviceFilter(),
@@ -47,26 +33,6 @@ CASES = {
     "name of few": DeviceFilter(name_prefix="device 0420"),
     "name of none": DeviceFilter(name_prefix="x"),
 }
-
-
-@pytest.fixture(scope="module")
-def filled(postgres: Any, template_database: str) -> Iterator[psycopg.Connection]:
-    with postgres.connect() as admin:
-        admin.execute(f"CREATE DATABASE device_lists TEMPLATE {template_database}")
-    with psycopg.connect(postgres.url("device_lists"), autocommit=True) as connection:
-        connection.execute(FILL, {"n": DEVICES})
-        connection.execute(
-            "INSERT INTO device_group (group_id, project_id, name, created_at)"
-            " VALUES ('g', 'main', 'g', now())"
-        )
-        connection.execute(
-            "INSERT INTO device_group_member"
-            " SELECT g.id, d.id FROM device_group g, device d WHERE d.project_id = 'main' AND d.id % 2 = 0"
-        )
-        connection.execute("VACUUM ANALYZE")
-        yield connection
-    with postgres.connect() as admin:
-        admin.execute("DROP DATABASE device_lists WITH (FORCE)")
 
 
 def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -8,7 +8,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from include.devices import service
-from include.devices.model import NewCommand, NewMessage
+from include.devices.model import (
+    FROZEN_DEVICE,
+    MESSAGE_TWICE,
+    TOO_MANY_WAIT,
+    UNKNOWN_DEVICE,
+    NewCommand,
+    NewMessage,
+)
 from include.devices.registry import RegistryService
 from include.devices.rows import DeviceRow
 from include.devices.shadows import ShadowsService
@@ -119,6 +126,11 @@ def traffic(connection, at=NOW):
     return TrafficService(connection, clock=lambda: at)
 
 
+async def freeze(database, device_id):
+    async with database.transaction() as connection:
+        await RegistryService(connection).freeze(device_id)
+
+
 class TestCommands:
     async def add(self, database, count=1, device_id="d1", **changes):
         async with database.transaction() as connection:
@@ -170,28 +182,67 @@ class TestCommands:
 
     async def test_twenty_wait_and_no_more(self, database):
         ids = await self.add(database, 22)
-        assert [one is not None for one in ids] == [True] * 20 + [False] * 2
-        assert await self.add(database) == [None]
-        assert None not in await self.add(database, device_id="d2")
-        assert await self.add(database, device_id="none") == [None]
+        assert ids[20:] == [TOO_MANY_WAIT] * 2
+        assert all(isinstance(one, str) for one in ids[:20])
+        assert await self.add(database) == [TOO_MANY_WAIT]
+        assert TOO_MANY_WAIT not in await self.add(database, device_id="d2")
         await self.move(database, ids[:1], "SENT")
-        assert None not in await self.add(database)
+        assert TOO_MANY_WAIT not in await self.add(database)
 
     async def test_twenty_wait_however_many_come_at_once(self, database, connection):
         await asyncio.gather(*(self.add(database, 8) for _ in range(4)))
         assert connection.execute("SELECT count(*) AS n FROM device_command").fetchone()["n"] == 20
 
-    async def test_time_is_over(self, database):
+    async def test_time_is_over(self, database, connection):
         [waiting, sent, young, done] = await self.add(database, 4, expires_at=minutes(5))
         await self.move(database, [sent, done], "SENT")
         await self.move(database, [done], "SUCCESSFUL")
+        async with database.transaction() as own:
+            assert await traffic(own, minutes(4)).expire_commands() == []
+            assert sorted(await traffic(own, minutes(5)).expire_commands()) == sorted([waiting, sent, young])
+        stored = connection.execute("SELECT command_id, status FROM device_command").fetchall()
+        assert {row["command_id"]: row["status"] for row in stored} == {
+            waiting: "EXPIRED",
+            sent: "TIMEOUT",
+            young: "EXPIRED",
+            done: "SUCCESSFUL",
+        }
+
+    @pytest.mark.parametrize("swept", [False, True])
+    async def test_time_is_over_whether_that_was_written_down_or_not(self, database, swept):
+        [waiting, sent, heard, done] = ids = await self.add(database, 4, expires_at=minutes(5))
+        await self.move(database, [sent, heard, done], "SENT")
+        await self.move(database, [heard], "DELIVERED")
+        await self.move(database, [done], "SUCCESSFUL")
         async with database.transaction() as connection:
-            assert await traffic(connection, minutes(4)).expire_commands() == []
-            assert sorted(await traffic(connection, minutes(5)).expire_commands()) == sorted(
-                [waiting, sent, young]
-            )
-            found = await traffic(connection).find_commands([waiting, sent, done])
-        assert [found[one].status for one in (waiting, sent, done)] == ["EXPIRED", "TIMEOUT", "SUCCESSFUL"]
+            young, now = traffic(connection, minutes(4)), traffic(connection, minutes(5))
+            assert (await young.find_commands([waiting]))[waiting].status == "PENDING"
+            if swept:
+                await now.expire_commands()
+            found = await now.find_commands(ids)
+            assert [found[one].status for one in ids] == ["EXPIRED", "TIMEOUT", "TIMEOUT", "SUCCESSFUL"]
+            assert await now.list_commands("d1", limit=10) == [found[one] for one in reversed(ids)]
+            for status in ("SENT", "DELIVERED", "SUCCESSFUL", "FAILED"):
+                assert await now.move_commands(ids, status, minutes(4)) == []
+
+    async def test_what_is_over_leaves_room(self, database):
+        await self.add(database, 20, expires_at=minutes(5))
+        async with database.transaction() as connection:
+            command = NewCommand("d1", {}, "valve", "open")
+            assert await traffic(connection, minutes(4)).add_commands([command]) == [TOO_MANY_WAIT]
+            assert await traffic(connection, minutes(5)).add_commands([command]) != [TOO_MANY_WAIT]
+
+    async def test_nothing_for_a_device_that_is_frozen_away_or_another_s(self, database):
+        await freeze(database, "d2")
+        async with database.transaction() as connection:
+            commands = [NewCommand(one, {}, "valve", "open") for one in ("d2", "d1", "none")]
+            frozen, kept, unknown = await traffic(connection).add_commands(commands)
+            assert (frozen, unknown) == (FROZEN_DEVICE, UNKNOWN_DEVICE)
+            assert frozen.code == "IOTDA.014016"
+            assert list(await traffic(connection).find_commands([kept])) == [kept]
+            assert await traffic(connection).list_commands("d2", limit=1) == []
+            stranger = TrafficService(connection, projects=["43"])
+            assert await stranger.add_commands(commands[1:2]) == [UNKNOWN_DEVICE]
 
     async def test_rest_lists_the_newest_first(self, database, client_of):
         ids = await self.add(database, 5)
@@ -221,9 +272,9 @@ class TestMessages:
             NewMessage("d1", {"a": 1}),
             NewMessage("d1", "again", "m1"),
         )
-        assert (ids[0], len(ids[1]), ids[2]) == ("m1", 32, None)
+        assert (ids[0], len(ids[1]), ids[2]) == ("m1", 32, MESSAGE_TWICE)
         assert await self.add(database, NewMessage("d1", "x", "m1"), NewMessage("d2", "x", "m1")) == [
-            None,
+            MESSAGE_TWICE,
             "m1",
         ]
         async with database.transaction() as connection:
@@ -239,7 +290,38 @@ class TestMessages:
             ("hello", "DELIVERED"),
         ]
 
+    @pytest.mark.parametrize("swept", [False, True])
+    async def test_time_is_over_whether_that_was_written_down_or_not(self, database, swept):
+        await self.add(
+            database, NewMessage("d1", "x", "m1", expires_at=minutes(5)), NewMessage("d1", "y", "m2")
+        )
+        async with database.transaction() as connection:
+            young, now = traffic(connection, minutes(4)), traffic(connection, minutes(6))
+            assert await young.expire_messages() == []
+            assert {one.status for one in await young.list_messages("d1", limit=10)} == {"PENDING"}
+            if swept:
+                assert await now.expire_messages() == ["m1"]
+            found = {one.message_id: one for one in await now.list_messages("d1", limit=10)}
+            assert (found["m1"].status, found["m1"].finished_at) == ("TIMEOUT", minutes(5))
+            assert (found["m2"].status, found["m2"].finished_at) == ("PENDING", None)
+            keys = [("d1", "m1"), ("d1", "m2")]
+            assert await now.move_messages(keys, "DELIVERED", minutes(4)) == [("d1", "m2")]
+
+    async def test_what_is_over_leaves_room(self, database):
+        await self.add(database, *(NewMessage("d1", n, expires_at=minutes(5)) for n in range(20)))
+        async with database.transaction() as connection:
+            message = NewMessage("d1", "x")
+            assert await traffic(connection, minutes(4)).add_messages([message]) == [TOO_MANY_WAIT]
+            assert await traffic(connection, minutes(5)).add_messages([message]) != [TOO_MANY_WAIT]
+
+    async def test_nothing_for_a_device_that_is_frozen_or_away(self, database):
+        await freeze(database, "d2")
+        messages = [NewMessage(one, "x", "m1") for one in ("d2", "d1", "none")]
+        assert await self.add(database, *messages) == [FROZEN_DEVICE, "m1", UNKNOWN_DEVICE]
+        async with database.transaction() as connection:
+            assert await traffic(connection).list_messages("d2", limit=1) == []
+
     async def test_twenty_wait(self, database):
         ids = await self.add(database, *(NewMessage("d1", n) for n in range(21)))
-        assert ids.count(None) == 1
-        assert ids[-1] is None
+        assert ids.count(TOO_MANY_WAIT) == 1
+        assert ids[-1] is TOO_MANY_WAIT

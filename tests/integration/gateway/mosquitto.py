@@ -9,7 +9,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -27,6 +27,13 @@ allow_anonymous true
 persistence false
 max_queued_messages 100000
 """
+
+
+#: How long a device takes to answer, in seconds, by what it does.
+DELAYS = {"late": 0.4, "slow": 2.0}
+
+#: A device and a request.
+Key = tuple[str, str]
 
 
 class Broker:
@@ -70,15 +77,25 @@ class Broker:
 class Devices:
     """Every device of the broker at once. What one does is the command's `paras.do`.
 
-    `ok` · `refuse` · `garbage` · `silent` · `twice` · `late` (0.4 s) · `foreign` (another device answers)
+    `ok` · `refuse` · `garbage` · `silent` · `twice` · `late` (0.4 s) · `slow` (2 s) · `foreign` (another
+    device answers)
+
+    :ivar arrivals: Unix seconds at which each request id came to each device
+    :ivar answered: Unix seconds at which the first answer had gone to the broker
     """
 
     def __init__(self, port: int) -> None:
         self.port = port
-        self.received: Counter[tuple[str, str]] = Counter()
+        self.arrivals: dict[Key, list[float]] = defaultdict(list)
+        self.answered: dict[Key, float] = {}
         self.bodies: list[tuple[str, dict[str, object]]] = []
         self.ready = asyncio.Event()
         self.tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def received(self) -> Counter[Key]:
+        """How often each request id came to each device."""
+        return Counter({key: len(arrivals) for key, arrivals in self.arrivals.items()})
 
     async def run(self) -> None:
         while True:
@@ -94,6 +111,7 @@ class Devices:
             await asyncio.sleep(0.1)
 
     def _take(self, client: aiomqtt.Client, message: aiomqtt.Message) -> None:
+        at = time.time()
         assert isinstance(message.payload, bytes)
         body = json.loads(message.payload)
         self.bodies.append((message.topic.value, body))
@@ -101,23 +119,26 @@ class Devices:
         if not separator:
             return
         device_id = base.split("/")[2]
-        self.received[device_id, request_id] += 1
+        key = device_id, request_id
+        self.arrivals[key].append(at)
         do = body.get("paras", {}).get("do", "ok")
-        replies = {"ok": 1, "refuse": 1, "garbage": 1, "twice": 2, "late": 1, "foreign": 1}.get(do, 0)
+        replies = {"silent": 0, "twice": 2}.get(do, 1)
         if do == "foreign":
             base = base.replace(device_id, "other")
         payload = b"what?" if do == "garbage" else b'{"result_code": %d}' % (do == "refuse")
         for _ in range(replies):
-            coroutine = self._reply(client, f"{base}/response/request_id={request_id}", payload, do == "late")
-            task = asyncio.create_task(coroutine)
+            topic = f"{base}/response/request_id={request_id}"
+            task = asyncio.create_task(self._reply(client, key, topic, payload, DELAYS.get(do, 0)))
             self.tasks.add(task)
             task.add_done_callback(self.tasks.discard)
 
-    async def _reply(self, client: aiomqtt.Client, topic: str, payload: bytes, late: bool) -> None:
-        if late:
-            await asyncio.sleep(0.4)
+    async def _reply(
+        self, client: aiomqtt.Client, key: Key, topic: str, payload: bytes, delay: float
+    ) -> None:
+        await asyncio.sleep(delay)
         with suppress(aiomqtt.MqttError):
             await client.publish(topic, payload, qos=0)
+            self.answered.setdefault(key, time.time())
 
 
 @asynccontextmanager

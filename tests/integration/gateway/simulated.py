@@ -54,13 +54,18 @@ class SimulatorProcess:
         return code
 
     def admin(self, method: str, path: str, body: Any = None) -> Any:
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"{self.url}/_admin/{path}", data, method=method)
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return json.load(answer)
+        return call_admin(self.url, method, path, body)
 
     def faults(self, **faults: Any) -> None:
         self.admin("PUT", "faults", faults)
+
+
+def call_admin(url: str, method: str, path: str, body: Any = None) -> Any:
+    """Call the admin API of the simulator at this URL."""
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(f"{url}/_admin/{path}", data, method=method)
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return json.load(answer)
 
 
 @contextmanager

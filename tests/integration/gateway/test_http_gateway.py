@@ -116,7 +116,8 @@ class TestFaults:
     ) -> None:
         simulator.faults(seed=1, **faults)
         async with opened(simulator.url) as gateway:
-            calls = [gateway.prepare(command(0, timeout=0.4, request_id=f"r{n}")) for n in range(20)]
+            timeout = 0.4 if outcome == "timeout" else 10
+            calls = [gateway.prepare(command(0, timeout=timeout, request_id=f"r{n}")) for n in range(20)]
             await gateway.resolve(calls)
             assert await send_all(calls) == {outcome: 20}
             simulator.admin("DELETE", "faults")

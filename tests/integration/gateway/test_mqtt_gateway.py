@@ -107,7 +107,8 @@ class TestAnswers:
                 await asyncio.sleep(0.01)
 
     async def test_many(self, gateway: MqttGateway, devices: Devices) -> None:
-        assert await send_all(gateway, [command(number) for number in range(3000)]) == {"acknowledged": 3000}
+        commands = [command(number, timeout=60) for number in range(3000)]
+        assert await send_all(gateway, commands) == {"acknowledged": 3000}
         assert set(devices.received.values()) == {1}
         assert len(devices.received) == 3000
 

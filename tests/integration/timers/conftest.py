@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import psycopg
 import pytest
@@ -25,9 +24,8 @@ from include.ledger.windows import Window
 from include.timers.caller import TimerCaller
 from include.timers.model import GroupFields, TimerFields, TimerGroup
 from include.timers.service import TimerService
-from tests.timer_rows import LAMP, USER, FakeGateway
+from tests.timer_rows import LAMP, LOCAL, USER, FakeGateway
 
-LOCAL = ZoneInfo("Asia/Shanghai")
 MakeEngine = Callable[[], Awaitable[Engine]]
 
 
@@ -116,9 +114,3 @@ async def bench(database: Database, connection: psycopg.Connection, make_engine:
 def soon(seconds: float = 1.5) -> datetime:
     """A whole second a little ahead."""
     return (datetime.now(UTC) + timedelta(seconds=seconds)).replace(microsecond=0) + timedelta(seconds=1)
-
-
-def mask(day: datetime, *, holds: bool = True) -> str:
-    """A mask from Sunday on of the local day of an instant alone, or of all days but that."""
-    place = day.astimezone(LOCAL).isoweekday() % 7
-    return "".join("1" if (number == place) is holds else "0" for number in range(7))

@@ -8,6 +8,7 @@ from datetime import timedelta
 import psycopg
 import pytest
 
+from include.devices.registry import RegistryService
 from include.kit.clock import system_clock
 from include.ledger.model import Due
 from include.ledger.repository import LedgerRepository
@@ -17,8 +18,8 @@ from include.timers.caller import DELETED, FROZEN, SHADOWED, SKIPPED, TimerCalle
 from include.timers.model import GroupFields, TimerFields
 from include.timers.operations import TimerOperations
 from include.timers.service import TimerService
-from tests.integration.timers.conftest import Bench, MakeEngine, mask, soon
-from tests.timer_rows import LAMP, USER, insert_device
+from tests.integration.timers.conftest import Bench, MakeEngine, soon
+from tests.timer_rows import LAMP, USER, insert_device, mask, multiply
 
 MINUTE = timedelta(minutes=1)
 
@@ -288,6 +289,16 @@ class TestDevice:
         await bench.fire(bench.retime(due))
         assert (bench.states(), bench.gateway.sent) == ([("failed", DELETED)], [])
 
+    async def test_deleted_after_arming(self, bench: Bench):
+        due = soon(3)
+        await bench.add(due)
+        run = asyncio.create_task(bench.fire(bench.retime(due)))
+        await asyncio.sleep(1)
+        async with bench.database.transaction() as connection:
+            await RegistryService(connection).delete(LAMP)
+        await run
+        assert (bench.states(), bench.gateway.sent) == ([("skipped", "deleted")], [])
+
     async def test_paused_after_arming(self, bench: Bench):
         due = soon(3)
         await bench.add(due)
@@ -315,8 +326,8 @@ class TestMany:
     ):
         count = 10_000
         due = soon(10)
-        await bench.add(due)
-        _multiply(bench.connection, count)
+        group = await bench.add(due)
+        multiply(bench.connection, group.group_id, count)
         scope = bench.retime(due)
         second = await make_engine()
         summaries = await asyncio.gather(bench.fire(scope), bench.fire(scope, second))
@@ -328,43 +339,6 @@ class TestMany:
             "SELECT state, attempts, count(*) AS n FROM execution GROUP BY 1, 2"
         ).fetchall()
         assert rows == [{"state": "succeeded", "attempts": 1, "n": count}]
-
-
-def _multiply(connection: psycopg.Connection, count: int) -> None:
-    """Make `count` devices with a timer each of the one that is there."""
-    connection.execute(
-        """
-        INSERT INTO device (device_id, project_id, product_id, node_id, status, created_at, updated_at)
-        SELECT 'lamp-' || n, 'p1', 'lamp', 'node-' || n, 'ONLINE', now(), now()
-        FROM generate_series(2, %(count)s) AS n
-        """,
-        {"count": count},
-    )
-    connection.execute(
-        """
-        INSERT INTO timer_group (group_id, device_id, period, first_day, timezone, enabled, offline,
-                                 offline_ttl, created_at, updated_at)
-        SELECT md5(v.device_id), v.id, g.period, g.first_day, g.timezone, true, g.offline,
-               g.offline_ttl, now(), now()
-        FROM device v CROSS JOIN timer_group g WHERE v.id <> g.device_id
-        """
-    )
-    connection.execute(
-        """
-        WITH first AS (SELECT * FROM definition), made AS (
-            INSERT INTO definition (kind, schedule_id, name, enabled, active_since, weekdays, misfire,
-                                    misfire_grace, overlap, created_at, updated_at)
-            SELECT d.kind, d.schedule_id, g.group_id, true, d.active_since, d.weekdays, d.misfire,
-                   d.misfire_grace, d.overlap, now(), now()
-            FROM timer_group g CROSS JOIN first d WHERE g.group_id = (
-                SELECT md5(v.device_id) FROM device v WHERE v.id = g.device_id)
-            RETURNING id, name
-        )
-        INSERT INTO device_timer (definition_id, group_id, name, ordinal, hour, minute, commands)
-        SELECT m.id, g.id, m.name, 0, '7', '30', '{"switch":1}'
-        FROM made m JOIN timer_group g ON g.group_id = m.name
-        """
-    )
 
 
 async def test_arming_asks_for_the_day_of_the_instant_in_the_zone(bench: Bench):

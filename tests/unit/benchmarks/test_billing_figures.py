@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks import billing
 from benchmarks.billing import contenders_of, parse, subjects
+from benchmarks.memory import Memory, peak_rss_kb
 from benchmarks.meters import report
 from benchmarks.meters.contender import CONTENDERS
 from benchmarks.meters.data import BOUNDARIES, Dataset
@@ -25,7 +26,6 @@ from benchmarks.meters.figures import (
     peer_of,
 )
 from benchmarks.meters.loop import PERIOD
-from benchmarks.meters.memory import Memory, peak_rss_kb
 
 
 def once(seconds: float, bills: int = 1000, charge: str = "10.00", digest: int | None = 7) -> Round:
@@ -110,7 +110,7 @@ class TestMemory:
         memory = Memory()
         for sizes in ([(100, 40), (50, 40)], [(120, 40)], []):
             memory.note(sizes)
-        assert (memory.rss, memory.own, memory.backends) == (150, 80, 2)
+        assert (memory.rss, memory.own, memory.processes) == (150, 80, 2)
 
     def test_of_this_process(self) -> None:
         assert peak_rss_kb() * 1024 >= psutil.Process(os.getpid()).memory_info().rss * 0.9

@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks import fire, report
 from benchmarks.definitions import ZONE, far_away, same_instants
-from benchmarks.figures import Result, Round, quantile, summarise
+from benchmarks.figures import Result, Round, summarise
 from benchmarks.plain import due_of
 from benchmarks.processes import receiver, run_peer
 from benchmarks.receiver import Arrival, drain
@@ -42,14 +42,6 @@ class TestSummarise:
         found = summarise([], 1000.0, 3)
         assert (found.came, found.early, found.twice) == (0, 0, 0)
         assert math.isnan(found.p99)
-
-
-@pytest.mark.parametrize(
-    ("values", "share", "expected"),
-    [([7.0], 0.99, 7), ([1.0, 2.0], 0.5, 1), ([1.0, 2.0, 3.0], 0.5, 2), ([1.0, 2.0], 0.99, 2)],
-)
-def test_quantile(values: list[float], share: float, expected: float) -> None:
-    assert quantile(values, share) == expected
 
 
 def test_a_result_is_the_median_of_its_rounds() -> None:

@@ -57,6 +57,29 @@ class TestCommands:
         assert (counters["received"], counters["duplicates"], counters["devices"]) == (3, 1, 1)
         assert ask(simulator, "GET", "/_admin/received")[1] == {"d1": {"r1": 2, "r2": 1}}
 
+    def test_commands_are_logged_as_they_came(self) -> None:
+        simulator = Simulator()
+        for device, request_id in (("d2", "r1"), ("d1", "r2"), ("d2", "r1")):
+            command(simulator, device, request_id)
+        came = ask(simulator, "GET", "/_admin/arrivals")[1]["arrivals"]
+        assert [(one["device_id"], one["request_id"], one["paras"]) for one in came] == [
+            ("d2", "r1", {"v": 1}),
+            ("d1", "r2", {"v": 1}),
+            ("d2", "r1", {"v": 1}),
+        ]
+        assert came[0]["at"] <= came[1]["at"] <= came[2]["at"]
+
+    def test_some_devices_are_forgotten_or_all(self) -> None:
+        simulator = Simulator()
+        for device in ("d1", "d2", "d3"):
+            command(simulator, device)
+        _, counters = ask(simulator, "DELETE", "/_admin/devices", {"device_ids": ["d1", "d3", "d9"]})
+        assert (counters["devices"], counters["received"]) == (1, 3)
+        assert ask(simulator, "GET", "/_admin/received")[1] == {"d2": {"r1": 1}}
+        assert ask(simulator, "DELETE", "/_admin/devices", b"{}")[0].status == 400
+        _, counters = ask(simulator, "DELETE", "/_admin/devices", b"")
+        assert (counters["devices"], counters["received"]) == (0, 0)
+
     @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b"\xff"])
     def test_bad_bodies(self, body: bytes) -> None:
         answer, _ = ask(Simulator(), "POST", "/v5/iot/p/devices/d1/commands", body)

@@ -26,10 +26,11 @@ async def stranger(client_of, database, client):
     return await client_of("management", await make_token(database, projects=["p2"]))
 
 
-async def add(database, period: str = "1111111", **options) -> TimerGroup:
+async def add(database, period: str = "1111111", *, device_id: str = LAMP, **options) -> TimerGroup:
     timers = [TimerFields("7", "30", '{"switch":1}'), TimerFields("19", "15", '{"switch":0}')]
     async with database.transaction() as connection:
-        return await TimerService(connection, user=USER).create(LAMP, GroupFields(period, timers, **options))
+        fields = GroupFields(period, timers, **options)
+        return await TimerService(connection, user=USER).create(device_id, fields)
 
 
 def missing(what: str, path: str) -> dict:
@@ -134,6 +135,36 @@ class TestRun:
 
     async def test_422_what_cannot_be_a_group(self, client):
         assert (await client.post("/timer-groups/x/run")).status_code == 422
+
+
+class TestDeletedDevice:
+    async def test_its_timers_go_with_it(self, client, database, connection):
+        insert_device(connection, "lamp-2")
+        group = await add(database)
+        await add(database, enabled=False)
+        other = await add(database, device_id="lamp-2")
+        await client.post(f"/timer-groups/{group.group_id}/run")
+        assert (await client.delete(f"/devices/{LAMP}")).status_code == 204
+        left = connection.execute("SELECT group_id FROM timer_group WHERE deleted_at IS NULL").fetchall()
+        assert [row["group_id"] for row in left] == [other.group_id]
+        rows = connection.execute("SELECT deleted_at, revision FROM definition ORDER BY id").fetchall()
+        assert [row["deleted_at"] is not None for row in rows] == [True] * 4 + [False] * 2
+        assert [row["revision"] for row in rows] == [2] * 4 + [1] * 2, "what is armed is looked at again"
+        assert len((await client.get("/executions?kind=timer")).json()["items"]) == 2, "history stays"
+        await client.delete("/devices/lamp-2")
+        active = connection.execute("SELECT dag_id FROM schedule WHERE active").fetchall()
+        assert [row["dag_id"] for row in active] == ["timer.once"]
+
+    async def test_a_device_that_stays_keeps_its_timers(self, client, database, connection):
+        insert_device(connection, "lamp-2", gateway_id=LAMP)
+        await add(database)
+        assert (await client.delete(f"/devices/{LAMP}")).status_code == 409
+        assert connection.execute("SELECT FROM definition WHERE deleted_at IS NULL").rowcount == 2
+
+    async def test_one_of_another_project_keeps_its_timers(self, stranger, database, connection):
+        await add(database)
+        assert (await stranger.delete(f"/devices/{LAMP}")).status_code == 404
+        assert connection.execute("SELECT FROM definition WHERE deleted_at IS NULL").rowcount == 2
 
 
 class TestElsewhere:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 import psycopg
@@ -134,7 +135,8 @@ class TestListExecutions:
         execute = AsyncConnection.execute
 
         async def counted(self, query, *words, **more):
-            executed.append(query)
+            if asyncio.current_task().get_name() != "carillon-announcer":
+                executed.append(query)
             return await execute(self, query, *words, **more)
 
         for path in ("/executions", "/schedules", "/schedules/1/definitions"):

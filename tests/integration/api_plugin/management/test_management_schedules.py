@@ -63,6 +63,7 @@ DEFINITION = {
     "timezone": "Asia/Shanghai",
     "enabled": True,
     "active_since": "2026-01-01T00:00:00Z",
+    "weekdays": None,
     "due_at": None,
     "spent": False,
     "expires_at": None,
@@ -86,6 +87,7 @@ DEFINITION = {
         "headers": {"X-One": "1", "Authorization": "***"},
         "signed": True,
     },
+    "timer": None,
     "next_instants": ["2026-11-23T01:30:00Z", "2026-11-24T01:30:00Z", "2026-11-25T01:30:00Z"],
 }
 

@@ -5,10 +5,18 @@ from __future__ import annotations
 import base64
 import json
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import pytest
 
-from api_plugin.common.pagination import cut, id_cursor, moment_cursor, read_id_cursor, read_moment_cursor
+from api_plugin.common.pagination import (
+    id_cursor,
+    key_cursor,
+    moment_cursor,
+    page_of,
+    read_id_cursor,
+    read_moment_cursor,
+)
 from include.errors import InvalidInputError
 
 MOMENT = datetime(2026, 11, 22, 1, 30, 0, 123456, tzinfo=UTC)
@@ -48,6 +56,15 @@ def test_other_texts_are_no_moment_cursor(bad: str):
 
 
 def test_a_page_knows_whether_more_follow():
-    assert cut([1, 2, 3], 2) == ([1, 2], 2)
-    assert cut([1, 2], 2) == ([1, 2], None)
-    assert cut([], 2) == ([], None)
+    def page(*keys: str) -> tuple[list[str], str | None]:
+        found = page_of(keys, 2, str.upper, key_cursor)
+        return found.items, found.next
+
+    assert page("a", "b", "c") == (["A", "B"], key_cursor("b"))
+    assert page("a", "b") == (["A", "B"], None)
+    assert page() == ([], None)
+
+
+def test_a_page_goes_on_by_id():
+    rows = [SimpleNamespace(id=7), SimpleNamespace(id=8)]
+    assert page_of(rows, 1, vars).next == id_cursor(7)

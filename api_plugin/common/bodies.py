@@ -1,4 +1,4 @@
-"""Reading a request's JSON body, whatever its Content-Type says."""
+"""Bodies that routes read themselves, whatever their Content-Type says: the documents' clients send many."""
 
 from __future__ import annotations
 
@@ -6,12 +6,18 @@ from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.requests import Request
 
 from api_plugin.common.json_body import read_object
 
 Body = TypeVar("Body", bound=BaseModel)
+
+
+class WireModel(BaseModel):
+    """A request: unknown fields are refused, and no message repeats what was sent."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
 
 async def _payload(request: Request) -> dict[str, Any]:
@@ -28,3 +34,9 @@ def read(model: type[Body], payload: dict[str, Any]) -> Body:
     except ValidationError as error:
         found = error.errors(include_url=False)
         raise RequestValidationError([{**item, "loc": ("body", *item["loc"])} for item in found]) from None
+
+
+def documented(model: type[BaseModel]) -> dict[str, Any]:
+    """Return what the OpenAPI document says of a body that a route reads itself."""
+    schema = {"$ref": f"#/components/schemas/{model.__name__}"}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}

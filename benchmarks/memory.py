@@ -1,13 +1,14 @@
-"""How much memory a process had, and the backends of a database have while something runs."""
+"""How much memory a process had, and how much others have while something runs."""
 
 from __future__ import annotations
 
 import resource
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -20,21 +21,21 @@ LOOK_SECONDS = 0.1
 
 @dataclass
 class Memory:
-    """The most at one time, in bytes, summed over the backends.
+    """The most at one time, in bytes, summed over the processes.
 
-    :ivar rss: with the shared buffers that each of them touched, so counted more than once
+    :ivar rss: with what they share (a database's buffers), so counted more than once
     :ivar own: without what they share
     """
 
     rss: int = 0
     own: int = 0
-    backends: int = 0
+    processes: int = 0
 
     def note(self, sizes: list[tuple[int, int]]) -> None:
-        """Take one look at all backends in: (rss, shared) of each."""
+        """Take one look at all of them in: (rss, shared) of each."""
         self.rss = max(self.rss, sum(rss for rss, _ in sizes))
         self.own = max(self.own, sum(rss - shared for rss, shared in sizes))
-        self.backends = max(self.backends, len(sizes))
+        self.processes = max(self.processes, len(sizes))
 
 
 def peak_rss_kb() -> int:
@@ -46,15 +47,26 @@ def peak_rss_kb() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-@contextmanager
-def watching(postmaster: int, database: str, user: str) -> Iterator[Memory]:
+def watching(postmaster: int, database: str, user: str) -> AbstractContextManager[Memory]:
     """Watch the backends of a database until the end of the block.
 
     :param postmaster: process id of the server
     """
+    return _watching(partial(_backends, postmaster, f"postgres: {user} {database} "))
+
+
+def watching_families(pids: Collection[int]) -> AbstractContextManager[Memory]:
+    """Watch processes, with the children that they have now, until the end of the block."""
+    family = [
+        one for pid in pids for one in (psutil.Process(pid), *psutil.Process(pid).children(recursive=True))
+    ]
+    return _watching(lambda: family)
+
+
+@contextmanager
+def _watching(find: Callable[[], list[psutil.Process]]) -> Iterator[Memory]:
     memory, done = Memory(), threading.Event()
-    title = f"postgres: {user} {database} "
-    watcher = threading.Thread(target=_watch, args=(memory, done, postmaster, title))
+    watcher = threading.Thread(target=_watch, args=(memory, done, find))
     watcher.start()
     try:
         yield memory
@@ -63,14 +75,14 @@ def watching(postmaster: int, database: str, user: str) -> Iterator[Memory]:
         watcher.join()
 
 
-def _watch(memory: Memory, done: threading.Event, postmaster: int, title: str) -> None:
-    backends: list[psutil.Process] = []
+def _watch(memory: Memory, done: threading.Event, find: Callable[[], list[psutil.Process]]) -> None:
+    processes: list[psutil.Process] = []
     looked = -LOOK_SECONDS
     while not done.wait(EVERY_SECONDS):
         if time.monotonic() >= looked + LOOK_SECONDS:
-            backends = _backends(postmaster, title)
+            processes = find()
             looked = time.monotonic()
-        memory.note([size for backend in backends if (size := _size(backend))])
+        memory.note([size for process in processes if (size := _size(process))])
 
 
 def _backends(postmaster: int, title: str) -> list[psutil.Process]:

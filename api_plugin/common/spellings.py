@@ -1,4 +1,4 @@
-"""Document 000 spells one path in several ways: `task` and `tasks`, and clients leave out the last slash."""
+"""Documents spell one path in several ways: `task` and `tasks`, and clients leave out the last slash."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 from fastapi import APIRouter
 from fastapi.datastructures import Default
 from pydantic import BaseModel
+
+from api_plugin.common.bodies import documented
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
@@ -33,7 +35,7 @@ def spelled(
                 endpoint,
                 methods=[method],
                 include_in_schema=place == 0,
-                openapi_extra=_documented(body) if body else None,
+                openapi_extra=documented(body) if body else None,
                 response_model=answer or Default(None),
             )
         return endpoint
@@ -47,8 +49,3 @@ def join(*routers: APIRouter) -> APIRouter:
     for router in routers:
         joined.include_router(router)
     return joined
-
-
-def _documented(body: type[BaseModel]) -> dict[str, Any]:
-    schema = {"$ref": f"#/components/schemas/{body.__name__}"}
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
