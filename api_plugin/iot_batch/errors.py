@@ -1,7 +1,7 @@
 """From our errors to those of document 004: `{error_code, error_msg}` and an HTTP status, in one table.
 
-Those that begin with `CARILLON.` are of our own choice, because no public text has the vendor's; sub-tasks have
-theirs in `include/batch/codes.py`. An error class that is not here has the line of its nearest ancestor.
+Those that begin with `CARILLON.` are of our own choice, because no public text has the vendor's; those of
+sub-tasks are in `include/batch/codes.py`. An error class that is not here has that of its nearest ancestor.
 """
 
 from __future__ import annotations
