@@ -203,12 +203,12 @@ class MqttGateway:
 
     def _heard_by_itself(self, topic: str, payload: bytes) -> None:
         """Hand on what a device said unasked."""
-        if (device_id := said_by(topic)) is not None:
-            if self.listener is not None:
-                self.listener.heard_event(device_id, payload)
-        elif self.presence is not None and (said := self.presence.heard(topic, payload)) is not None:
-            if self.listener is not None:
-                self.listener.heard_status(*said)
+        device_id = said_by(topic)
+        said = self.presence.heard(topic, payload) if self.presence is not None else None
+        if self.listener is not None and device_id is not None:
+            self.listener.heard_event(device_id, payload)
+        elif self.listener is not None and said is not None:
+            self.listener.heard_status(*said)
 
     def _lost(self) -> None:
         if self.presence is not None:

@@ -69,7 +69,7 @@ class Presence:
         self._pattern = re.compile(rf"{re.escape(before)}(?P<device>[^/]+){re.escape(after)}\Z")
 
     def heard(self, topic: str, payload: bytes) -> tuple[str, bool] | None:
-        """Take a message in; return the device and whether it is online, None if it was about another thing."""
+        """Take a message in; return the device and whether it is online, None if it is of another topic."""
         match = self._pattern.match(topic)
         if match is None:
             return None

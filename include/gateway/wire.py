@@ -153,7 +153,7 @@ def judge_accepted(name: str) -> Judge:
 
 
 def judge_event(document: Mapping[str, Any]) -> Verdict:
-    """Judge the answer to a message that nobody keeps: where it could not be delivered, the device is away."""
+    """Judge the answer to a message that nobody keeps: what could not be delivered met nobody."""
     result = document.get("result")
     status = result.get("status") if isinstance(result, dict) else None
     if status in ("FAILED", "TIMEOUT"):

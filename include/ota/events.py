@@ -140,7 +140,7 @@ class DeviceEventService:
         await self.repository.lock_tasks(tasks)
         open_upgrades = await self.repository.upgrades_of_devices(ids, tasks)
         boxes = {device_id: Mailbox(*found) for device_id, found in open_upgrades.items()}
-        versions: dict[str, VersionReport] = {}
+        versions: dict[str, dict[str, str | None]] = {}
         statuses: dict[str, StatusReport] = {}
         for report in known:
             box = boxes.get(report.device_id)
@@ -149,7 +149,9 @@ class DeviceEventService:
                 statuses[report.device_id] = report
                 counts = True
             elif isinstance(report, VersionReport) and (box is None or not box.outdated(report)):
-                versions[report.device_id] = report
+                told = {"fw_version": report.fw_version, "sw_version": report.sw_version}
+                before = versions.get(report.device_id, told)
+                versions[report.device_id] = {name: told[name] or before[name] for name in told}
                 counts = True
             tally.accepted += counts
             tally.late += not counts
@@ -183,11 +185,8 @@ class DeviceEventService:
             mark = mark_online if online else mark_offline
             await mark(self.connection, device_ids, at)
 
-    async def _keep_versions(self, versions: dict[str, VersionReport], now: datetime) -> None:
-        items = [
-            {"device_id": device_id, "fw_version": report.fw_version, "sw_version": report.sw_version}
-            for device_id, report in versions.items()
-        ]
+    async def _keep_versions(self, versions: dict[str, dict[str, str | None]], now: datetime) -> None:
+        items = [{"device_id": device_id, **told} for device_id, told in versions.items()]
         if items:
             await self.repository.put_versions(items, now)
 

@@ -17,6 +17,7 @@ from include.batch.model import Task
 from include.gateway.model import DeviceEvent
 from include.ota.model import KINDS, Package
 
+
 @dataclass(frozen=True, slots=True)
 class Addressee:
     """A device, and the gateway that it hangs on.

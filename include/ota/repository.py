@@ -32,9 +32,7 @@ class PackageRepository:
         try:
             cursor = await self.connection.execute(queries.insert_package, parameters)
         except UniqueViolation as error:
-            raise ConflictError(
-                "there is such a package of this version already", field="version"
-            ) from error
+            raise ConflictError("there is such a package of this version already", field="version") from error
         [row] = await cursor.fetchall()
         return _package(row)
 
@@ -74,9 +72,7 @@ class PackageRepository:
         row = await cursor.fetchone()
         return _package(row) if row else None
 
-    async def _filtered(
-        self, statement: str, project_id: str, wanted: PackageFilter
-    ) -> AsyncCursor[DictRow]:
+    async def _filtered(self, statement: str, project_id: str, wanted: PackageFilter) -> AsyncCursor[DictRow]:
         # Never a generic plan: the conditions that do not apply must fall away before it is made.
         return await self.connection.execute(
             statement, {**asdict(wanted), "project_id": project_id}, prepare=False

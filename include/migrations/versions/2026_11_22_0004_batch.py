@@ -216,7 +216,8 @@ CREATE TABLE device_upgrade (
     stage       text NOT NULL CONSTRAINT device_upgrade_stage
                 CHECK (stage IN ('online', 'version', 'result', 'verify')),
     since       timestamptz NOT NULL,   -- when this attempt began
-    kind        text NOT NULL CONSTRAINT device_upgrade_kind CHECK (kind IN ('firmware', 'software', 'module')),
+    kind        text NOT NULL CONSTRAINT device_upgrade_kind
+                CHECK (kind IN ('firmware', 'software', 'module')),
     module_name text,
     target      text NOT NULL,          -- the version it shall have
     asked       integer NOT NULL DEFAULT 0,
