@@ -7,10 +7,9 @@ that id.
 from __future__ import annotations
 
 import logging
-import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any
 
@@ -31,6 +30,7 @@ from include.errors import (
     PermissionDeniedError,
     TokenExpiredError,
 )
+from include.kit.validation import message_of
 
 log = logging.getLogger(__name__)
 
@@ -79,10 +79,9 @@ class Failure:
     error_id: str | None = None
     #: Of a 401: the token was good once, so that logging in again helps.
     expired: bool = False
+    #: The class of an error of ours, for an API that tells them apart more finely.
+    kind: type[CarillonError] | None = None
 
-
-#: How pydantic begins its sentences; ours begin with the field.
-_SUBJECT = re.compile(r"^(Input|String|Dictionary|Value) should ")
 
 #: How many problems of one request are listed, and how many of them its sentence says.
 PROBLEMS_MOST, PROBLEMS_SAID = 100, 10
@@ -111,16 +110,7 @@ def failure_of(error: Exception) -> Failure:
 
 def field_problem(item: Mapping[str, Any]) -> FieldProblem:
     """Return one entry of pydantic's `errors()` in our words."""
-    match item["type"]:
-        case "missing":
-            message = "is required"
-        case "extra_forbidden":
-            message = "is not a field of this request"
-        case "value_error":
-            message = str(item["ctx"]["error"])
-        case _:
-            message = _SUBJECT.sub("must ", item["msg"])
-    return FieldProblem(printable(".".join(map(str, item["loc"]))), printable(message))
+    return FieldProblem(printable(".".join(map(str, item["loc"]))), printable(message_of(item)))
 
 
 def _request_problem(item: Mapping[str, Any]) -> FieldProblem:
@@ -174,9 +164,9 @@ class CatchAll:
 def _own_failure(error: CarillonError) -> Failure:
     status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return _hidden(status, error)
+        return replace(_hidden(status, error), kind=type(error))
     expired = isinstance(error, TokenExpiredError)
-    return Failure(status, printable(str(error)), _fields_of(error), expired=expired)
+    return Failure(status, printable(str(error)), _fields_of(error), expired=expired, kind=type(error))
 
 
 def _fields_of(error: CarillonError) -> tuple[FieldProblem, ...]:

@@ -176,6 +176,7 @@ class NewCommand:
     """A command to be stored as PENDING.
 
     :ivar expires_at: until when it may wait for the device
+    :ivar command_id: None: drawn
     """
 
     device_id: str
@@ -184,6 +185,7 @@ class NewCommand:
     command_name: str | None = None
     send_strategy: SendStrategy = "immediately"
     expires_at: datetime | None = None
+    command_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,8 @@ class TrafficService(DeviceScope):
     async def add_commands(self, commands: Sequence[NewCommand]) -> list[str | Refusal]:
         """Store commands as PENDING; returns the id of each in order, or why it was not stored.
 
-        A command is refused where its device is not there or frozen, or `PENDING_MOST` wait for it already.
+        A command is refused where its device is not there or frozen, where `PENDING_MOST` wait for it already,
+        or where its id is taken.
         """
         barred = await self._barred({one.device_id for one in commands})
         now = self.clock()
@@ -51,7 +52,7 @@ class TrafficService(DeviceScope):
             {
                 **asdict(one),
                 "place": place,
-                "command_id": uuid4().hex,
+                "command_id": one.command_id or uuid4().hex,
                 "expires_at": one.expires_at or now + COMMAND_LIFE,
             }
             for place, one in enumerate(commands)
@@ -132,6 +133,11 @@ class TrafficService(DeviceScope):
             else barred.get(item["device_id"], TOO_MANY_WAIT if item["place"] in full else MESSAGE_TWICE)
             for item in items
         ]
+
+    async def known_messages(self, keys: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
+        """Return which messages, by (device_id, message_id), there are."""
+        items = [{"device_id": device_id, "message_id": message_id} for device_id, message_id in keys]
+        return await self.traffic.known_messages(items)
 
     async def move_messages(
         self,

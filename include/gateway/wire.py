@@ -13,14 +13,14 @@ from typing import Any, NamedTuple
 import orjson
 
 from include.errors import InvalidInputError
-from include.gateway.model import Command, Message, Outcome, Reply
+from include.gateway.model import Command, DeviceEvent, Message, Outcome, Reply
 from include.kit.clock import system_clock
 
 #: Both become part of a path and of an MQTT topic, so what would end or widen those is refused.
 DEVICE_ID = re.compile(r"[A-Za-z0-9_-]{1,128}\Z")
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}\Z")
 
-ERROR_CHARACTERS = 500
+ERROR_CHARACTERS, CODE_CHARACTERS = 500, 64
 #: Kept of an answer that cannot be read.
 START_CHARACTERS = 2000
 
@@ -48,9 +48,12 @@ class Verdict(NamedTuple):
     outcome: Outcome
     response: str | None = None
     error: str | None = None
+    error_code: str | None = None
 
     def reply(self, begin_at: datetime, status: int | None = None) -> Reply:
-        return Reply(self.outcome, begin_at, system_clock(), status, self.response, self.error)
+        return Reply(
+            self.outcome, begin_at, system_clock(), status, self.response, self.error, self.error_code
+        )
 
 
 #: Judges the JSON object of an answer that has neither an error status nor an error code.
@@ -96,6 +99,16 @@ def message_body(message: Message) -> dict[str, Any]:
     return {name: value for name, value in body.items() if value is not None}
 
 
+def event_body(event: DeviceEvent) -> dict[str, Any]:
+    service = {
+        "service_id": event.service_id,
+        "event_type": event.event_type,
+        "event_time": f"{event.event_time:%Y%m%dT%H%M%SZ}",
+        "paras": event.paras,
+    }
+    return {"object_device_id": event.object_device_id or event.device_id, "services": [service]}
+
+
 def judge_answer(status: int, content_type: str | None, body: bytes, judge: Judge) -> Verdict:
     """Tell what an HTTP answer means; never raises.
 
@@ -108,7 +121,8 @@ def judge_answer(status: int, content_type: str | None, body: bytes, judge: Judg
         return Verdict("garbage", _start(body), f"the answer with status {status} is no JSON object")
     if code := document.get("error_code"):
         outcome = OUTCOMES.get(str(code), "refused")
-        return Verdict(outcome, _text(document.get("response")), _complaint(status, document))
+        complaint = _complaint(status, document)
+        return Verdict(outcome, _text(document.get("response")), complaint, str(code)[:CODE_CHARACTERS])
     if not 200 <= status < 300:
         return Verdict("garbage", _start(body), f"the answer with status {status} has no error_code")
     return judge(document)
@@ -140,6 +154,15 @@ def judge_accepted(name: str) -> Judge:
         return Verdict("acknowledged", _text(document))
 
     return judge
+
+
+def judge_event(document: Mapping[str, Any]) -> Verdict:
+    """Judge the answer to a message that nobody keeps: what could not be delivered met nobody."""
+    result = document.get("result")
+    status = result.get("status") if isinstance(result, dict) else None
+    if status in ("FAILED", "TIMEOUT"):
+        return Verdict("offline", _text(document), f"the gateway could not deliver it: {status}")
+    return judge_accepted("message_id")(document)
 
 
 def judge_payload(payload: bytes) -> Verdict:
