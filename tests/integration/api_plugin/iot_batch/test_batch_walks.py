@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import httpx
 import psycopg
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -28,13 +29,23 @@ from include.kit.clock import system_clock
 from include.kit.db import Database
 from tests.batch_rows import insert_lamps, lamps
 from tests.builders import make_token, serve
-from tests.integration.api_plugin.iot_batch.batch_model import ModelTask, RefusedError
+from tests.integration.api_plugin.iot_batch.batch_model import FINISHED, ModelTask, RefusedError
 from tests.integration.api_plugin.iot_batch.iot_wire import COMMAND, PROJECT, insert_package
 
 CLAIMER = 7
 KNOWN = lamps(4)
 NAMES = [*KNOWN, "ghost"]
-TARGETS = st.one_of(st.none(), st.lists(st.sampled_from(NAMES), min_size=1, max_size=5))
+OUTCOMES = st.sampled_from(["Success", "Fail"])
+CALLS = st.sampled_from(["stop", "retry", "confirm"])
+START = st.fixed_dictionaries(
+    {
+        "upgrade": st.booleans(),
+        "confirm": st.booleans(),
+        "later": st.booleans(),
+        "retries": st.integers(0, 2),
+        "devices": st.lists(st.sampled_from(NAMES), min_size=1, max_size=5, unique=True),
+    }
+)
 
 
 class World:
@@ -71,8 +82,9 @@ class World:
             if task is None or task.finished or task.status == "Stopping":
                 return []
             now = system_clock()
+            fresh = limit if task.due_at <= now else 0
             claimed = await SubtaskRepository(connection).claim_subtasks(
-                task, limit=limit, fresh=limit, claimer=CLAIMER, now=now
+                task, limit=limit, fresh=fresh, claimer=CLAIMER, now=now
             )
             if claimed and task.status == "Waitting":
                 await tasks.move_task(task.id, "Processing", now)
@@ -104,19 +116,21 @@ class Machine(RuleBasedStateMachine):
     world: ClassVar[World]
     runner: ClassVar[asyncio.Runner]
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.held: dict[str, Subtask] = {}
-        self.gone = False
+    held: dict[str, Subtask]
+    gone: bool
+    model: ModelTask
 
-    @initialize(
-        upgrade=st.booleans(),
-        confirm=st.booleans(),
-        later=st.booleans(),
-        retries=st.integers(0, 2),
-        devices=st.lists(st.sampled_from(NAMES), min_size=1, max_size=5, unique=True),
-    )
+    @initialize(start=START)
+    def begin(self, start: dict[str, Any]) -> None:
+        self.create(**start)
+
+    @precondition(lambda self: self.gone or self.model.status in FINISHED)
+    @rule(start=START)
+    def begin_another(self, start: dict[str, Any]) -> None:
+        self.create(**start)
+
     def create(self, upgrade: bool, confirm: bool, later: bool, retries: int, devices: list[str]) -> None:
+        self.held, self.gone = {}, False
         policy: dict[str, Any] = {"retry_count": retries, "retry_interval": 0}
         if later:
             policy["schedule_time"] = f"{system_clock() + timedelta(hours=1):%Y%m%dT%H%M%SZ}"
@@ -143,17 +157,16 @@ class Machine(RuleBasedStateMachine):
 
     # --- the engine
 
+    @precondition(lambda self: not self.gone)
     @rule()
     def expand(self) -> None:
-        if not self.gone:
-            self.runner.run(self.world.expand(self.model.task_id))
-            self.model.expand()
-            self.look()
+        self.runner.run(self.world.expand(self.model.task_id))
+        self.model.expand()
+        self.look()
 
+    @precondition(lambda self: not self.gone)
     @rule(limit=st.integers(1, 5))
     def claim(self, limit: int) -> None:
-        if self.gone:
-            return
         due = self.model.due()
         claimed = self.runner.run(self.world.claim(self.model.task_id, limit))
         targets = [one.target for one in claimed]
@@ -164,14 +177,23 @@ class Machine(RuleBasedStateMachine):
         self.look()
 
     @precondition(lambda self: self.held)
-    @rule(data=st.data(), outcome=st.sampled_from(["Success", "Fail"]))
-    def record(self, data: st.DataObject, outcome: str) -> None:
-        target = data.draw(st.sampled_from(sorted(self.held)))
-        self.runner.run(self.world.record(self.held.pop(target), outcome))
-        self.model.record(target, outcome)
+    @rule(outcomes=st.lists(OUTCOMES, min_size=1, max_size=5))
+    def record(self, outcomes: list[str]) -> None:
+        for target, outcome in zip(sorted(self.held), outcomes, strict=False):
+            self.runner.run(self.world.record(self.held.pop(target), outcome))
+            self.model.record(target, outcome)
         self.look()
 
-    @precondition(lambda self: self.model.later)
+    @precondition(lambda self: not self.gone)
+    @rule(outcomes=st.lists(OUTCOMES, min_size=5, max_size=5))
+    def work(self, outcomes: list[str]) -> None:
+        """All that is due, to its end."""
+        self.expand()
+        self.claim(5)
+        if self.held:
+            self.record(outcomes)
+
+    @precondition(lambda self: self.model.later and not self.gone)
     @rule()
     def pass_time(self) -> None:
         self.runner.run(self.world.pass_time(self.model.task_id))
@@ -180,8 +202,15 @@ class Machine(RuleBasedStateMachine):
 
     # --- clients
 
-    @rule(name=st.sampled_from(["stop", "retry", "confirm"]), named=TARGETS)
-    def act(self, name: str, named: list[str] | None) -> None:
+    @rule(name=CALLS, named=st.lists(st.sampled_from(NAMES), min_size=1, max_size=5))
+    def call_on_some(self, name: str, named: list[str]) -> None:
+        self.call(name, named)
+
+    @rule(name=CALLS)
+    def call_on_all(self, name: str) -> None:
+        self.call(name, None)
+
+    def call(self, name: str, named: list[str] | None) -> None:
         body = {} if named is None else {"targets": named}
         answer = self.runner.run(self.world.call("POST", f"/{self.model.task_id}/{name}", body))
         if self.gone:
@@ -237,6 +266,7 @@ class Machine(RuleBasedStateMachine):
         return found.runs_wanted
 
 
+@pytest.mark.timeout(900)  # what fails is made small, which takes many more walks
 def test_the_api_agrees_with_the_model(
     database_url: str, started_runs: list[str], connection: psycopg.Connection
 ) -> None:
@@ -248,8 +278,8 @@ def test_the_api_agrees_with_the_model(
             run_state_machine_as_test(
                 Machine,
                 settings=settings(
-                    max_examples=60,
-                    stateful_step_count=25,
+                    max_examples=30,
+                    stateful_step_count=40,
                     deadline=None,
                     suppress_health_check=list(HealthCheck),
                 ),
