@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
+from pathlib import Path
 
-from include.cli.postgres import find_free_port
-from include.errors import InvalidInputError, StartupError
+from include.cli.postgres import find_free_port, write_private
+from include.errors import AuthenticationError, InvalidInputError, StartupError
+from include.kit.db import Database
 from include.settings import Settings
+from include.tokens.service import TokenService
 
 HOST = "127.0.0.1"
 
@@ -34,3 +38,22 @@ def choose_gateway(settings: Settings) -> LocalGateway:
         return LocalGateway(parse_connection(own.get_secret_value()).url)
     except InvalidInputError as error:
         raise StartupError(f"AIRFLOW_CONN_DEVICE_GATEWAY cannot be used: {error.message}") from None
+
+
+def ensure_token(file: Path, database_url: str) -> None:
+    """Have a good token of the own API in a file: the one that is there, or a new one."""
+    asyncio.run(_ensure_token(file, database_url))
+
+
+async def _ensure_token(file: Path, database_url: str) -> None:
+    database = await Database(database_url, max_size=1).open()
+    try:
+        async with database.transaction() as connection:
+            tokens = TokenService(connection)
+            try:
+                await tokens.verify(file.read_text().strip())
+            except (FileNotFoundError, AuthenticationError):
+                _, credential = await tokens.create("device simulator", apis=["management"])
+                write_private(file, f"{credential}\n")
+    finally:
+        await database.close()
