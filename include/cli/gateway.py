@@ -42,18 +42,22 @@ def choose_gateway(settings: Settings) -> LocalGateway:
 
 def ensure_token(file: Path, database_url: str) -> None:
     """Have a good token of the own API in a file: the one that is there, or a new one."""
-    asyncio.run(_ensure_token(file, database_url))
+    kept = file.read_text().strip() if file.exists() else ""
+    good = asyncio.run(_good_token(kept, database_url))
+    if good != kept:
+        write_private(file, f"{good}\n")
 
 
-async def _ensure_token(file: Path, database_url: str) -> None:
+async def _good_token(kept: str, database_url: str) -> str:
     database = await Database(database_url, max_size=1).open()
     try:
         async with database.transaction() as connection:
             tokens = TokenService(connection)
             try:
-                await tokens.verify(file.read_text().strip())
-            except (FileNotFoundError, AuthenticationError):
+                await tokens.verify(kept)
+            except AuthenticationError:
                 _, credential = await tokens.create("device simulator", apis=["management"])
-                write_private(file, f"{credential}\n")
+                return str(credential)
+            return kept
     finally:
         await database.close()
