@@ -21,7 +21,7 @@ from include.kit.db import Connection, Database
 from include.ledger.batches import Batches
 from include.ota.model import KINDS, Package, Stage, Upgrade
 from include.ota.notices import Addressee, upgrade_notice, version_query
-from include.ota.reasons import CONFLICT, FROZEN, NO_PACKAGE, OTHER_PRODUCT, Reason
+from include.ota.reasons import CONFLICT, DEFECT, FROZEN, NO_PACKAGE, OTHER_PRODUCT
 from include.ota.service import package_of
 from include.ota.upgrade_repository import Opening, UpgradeRepository
 from include.settings import get_settings
@@ -32,8 +32,6 @@ DELAY_SECONDS = 0.02
 MOST = 500
 #: Tasks of which a process remembers the package.
 REMEMBERED = 256
-
-INTERNAL = Reason("OTA.099", "Firmware update failed: internal error of the platform")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +103,7 @@ class UpgradePerformer:
             return await self._perform(task, subtask)
         except Exception:
             log.exception("sub-task %d of %s failed", subtask.id, task.task_id)
-            return failed(subtask.id, INTERNAL)
+            return failed(subtask.id, DEFECT)
 
     async def _perform(self, task: Task, subtask: Subtask) -> Step:
         facts = await self._facts(task)

@@ -30,7 +30,7 @@ from include.schedules.service import ScheduleService
 from include.settings import get_settings
 
 if TYPE_CHECKING:
-    pass
+    from include.ota.inbox import EventInbox
 
 CLAIM_DELAY_SECONDS = 0.02
 RECORD_DELAY_SECONDS = 0.1
@@ -107,7 +107,7 @@ class Engine:
         :raises InvalidInputError: none is set, or what is set cannot be used
         """
         from include.gateway.connect import create_gateway, read_gateway_settings
-        from include.ota.inbox import EventInbox
+        from include.ota import inbox
 
         async with self.gateway_lock:
             if self.opened_gateway is None:
@@ -115,7 +115,7 @@ class Engine:
                 if settings is None:
                     raise InvalidInputError("there is no such connection", field="device_gateway")
                 gateway = create_gateway(settings)
-                self.inbox = EventInbox(self.database)
+                self.inbox = inbox.EventInbox(self.database)
                 gateway.listen(self.inbox)
                 await gateway.open()
                 self.opened_gateway = gateway
