@@ -1,4 +1,4 @@
-"""What the tests of upgrades share: pumps that are upgraded, packages, and a driver that performs their tasks."""
+"""What the tests of upgrades share: pumps, packages, and a driver that performs tasks without Airflow."""
 
 from __future__ import annotations
 
@@ -45,17 +45,14 @@ QUICK = Limits(
 )
 
 
-def insert_pumps(
-    connection: psycopg.Connection, count: int, *, status: str = "ONLINE", **changes: Any
-) -> None:
+def insert_pumps(connection: psycopg.Connection, count: int, *, status: str = "ONLINE") -> None:
     """Make devices `pump-0` and so on of a project, of version 1.0.0."""
-    values = {"project": PROJECT, "status": status, "product": "pump", "gateway": None, **changes}
     connection.execute(
-        "INSERT INTO device (device_id, project_id, product_id, node_id, status, gateway_id, fw_version, sw_version,"
+        "INSERT INTO device (device_id, project_id, product_id, node_id, status, fw_version, sw_version,"
         "                    created_at, updated_at)"
-        " SELECT 'pump-' || n, %(project)s, %(product)s, 'pump-' || n, %(status)s, %(gateway)s, '1.0.0', '1.0.0',"
-        "        now(), now() FROM generate_series(0, %(count)s - 1) n",
-        {**values, "count": count},
+        " SELECT 'pump-' || n, %s, 'pump', 'pump-' || n, %s, '1.0.0', '1.0.0', now(), now()"
+        " FROM generate_series(0, %s - 1) n",
+        [PROJECT, status, count],
     )
 
 
