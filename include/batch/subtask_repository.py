@@ -131,8 +131,12 @@ class SubtaskRepository:
         )
         return [row["target"] for row in rows]
 
-    async def next_wake(self, task: Task) -> datetime | None:
-        [row] = await self._rows(queries.next_wake, id=task.id, open_wave=task.open_wave)
+    async def next_wake(self, task: Task, *, fresh: bool = True) -> datetime | None:
+        """Return when something is due next.
+
+        :param fresh: also of what begins an attempt
+        """
+        [row] = await self._rows(queries.next_wake, id=task.id, open_wave=task.open_wave, fresh=fresh)
         wake_at: datetime | None = row["wake_at"]
         return wake_at
 
