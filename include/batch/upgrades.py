@@ -21,7 +21,7 @@ from include.kit.db import Connection, Database
 from include.ledger.batches import Batches
 from include.ota.model import KINDS, Package, Stage, Upgrade
 from include.ota.notices import Addressee, upgrade_notice, version_query
-from include.ota.reasons import CONFLICT, DEFECT, FROZEN, NO_PACKAGE, OTHER_PRODUCT
+from include.ota.reasons import CONFLICT, DEFECT, NO_PACKAGE, OTHER_PRODUCT
 from include.ota.service import package_of
 from include.ota.upgrade_repository import Opening, UpgradeRepository
 from include.settings import get_settings
@@ -116,8 +116,6 @@ class UpgradePerformer:
             return Step(subtask.id, "Removed")
         if upgrade is None:
             return failed(subtask.id, CONFLICT)
-        if device.status == "FROZEN":
-            return failed(subtask.id, FROZEN)
         if package.product_id not in (None, device.product_id):
             return failed(subtask.id, OTHER_PRODUCT)
         situation = Situation(

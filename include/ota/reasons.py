@@ -29,7 +29,6 @@ RESULT_TIMEOUT = Reason("OTA.004", "Wait for the device to report upgrade result
 CHECK_TIMEOUT = Reason("OTA.005", "Updating timeout and query device version for check timeout")
 WRONG_VERSION = Reason("OTA.006", "Firmware update failed: the device reports the version {version}")
 NOT_SENT = Reason("OTA.007", "Device Abnormal is not online: {error}")
-FROZEN = Reason(codes.DEVICE_FROZEN, "Device Abnormal is not online: it is frozen")
 OTHER_PRODUCT = Reason("OTA.008", "Unsupported package type: it is for another product", retryable=False)
 OTHER_SOURCE = Reason(
     "OTA.009", "Unsupported package type: it does not upgrade the version {version}", retryable=False

@@ -544,14 +544,6 @@ class TestWhoIsUpgraded:
         await driver.turn(task)
         assert progress(connection, task) == {"total": 1, "removed": 1}
 
-    async def test_a_frozen_one_fails(
-        self, driver: Driver, task: Task, connection: psycopg.Connection
-    ) -> None:
-        connection.execute("UPDATE device SET status = 'FROZEN', status_before_freeze = 'ONLINE'")
-        await driver.turn(task)
-        assert state(connection, task)[2] == "CARILLON.0102"
-        assert open_upgrades(connection) == []
-
     async def test_one_of_another_product_fails(
         self, driver: Driver, devices: Devices, task: Task, connection: psycopg.Connection
     ) -> None:

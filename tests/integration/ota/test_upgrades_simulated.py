@@ -3,89 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
 import psycopg
 import pytest
-import uvicorn
-from starlette.applications import Starlette
-from starlette.routing import Mount
 
-from api_plugin.app import create_app
 from include.batch.model import Task, TaskPolicy
 from include.batch.repository import TaskRepository
 from include.batch.settling import release
 from include.batch.upgrade_steps import Limits
 from include.cli.home import ROOT
-from include.cli.postgres import find_free_port
 from include.kit.clock import system_clock
 from include.kit.db import Database
 from tests.batch_rows import progress, subtasks
-from tests.builders import make_token
-from tests.integration.gateway.simulated import SimulatorProcess, opened, simulator_process
+from tests.integration.gateway.simulated import SimulatorProcess, opened
+from tests.integration.ota.pushing import Platform
 from tests.upgrade_rows import QUICK, Driver, add_package, add_upgrade, insert_pumps, pumps
-
-PREFIX = "/carillon/v1"
-
-
-@contextlib.asynccontextmanager
-async def served(port: int) -> AsyncIterator[None]:
-    """Serve the own API over real HTTP."""
-    app = create_app("management")
-    config = uvicorn.Config(
-        Starlette(routes=[Mount(PREFIX, app)]), port=port, lifespan="off", log_level="warning"
-    )
-    server = uvicorn.Server(config)
-    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign]
-    async with app.router.lifespan_context(app):
-        task = asyncio.create_task(server.serve())
-        async with asyncio.timeout(20):
-            while not server.started:
-                await asyncio.sleep(0.02)
-        try:
-            yield
-        finally:
-            server.should_exit = True
-            await task
-
-
-@pytest.fixture(scope="module")
-def process() -> Iterator[SimulatorProcess]:
-    with simulator_process() as process:
-        yield process
-        assert process.stop() == 0
-
-
-@pytest.fixture
-async def simulator(
-    process: SimulatorProcess, database: Database, parse_requests: list[str]
-) -> AsyncIterator[SimulatorProcess]:
-    """A simulator whose devices are new, and which pushes to a port at which nobody listens yet."""
-    for what in ("faults", "devices"):
-        process.admin("DELETE", what)
-    process.api_port = find_free_port()  # type: ignore[attr-defined]
-    url = f"http://127.0.0.1:{process.api_port}{PREFIX}/device-events"  # type: ignore[attr-defined]
-    process.admin("PUT", "push", {"url": url, "token": await make_token(database, apis=["management"])})
-    yield process
-    process.admin("DELETE", "push")
-
-
-@pytest.fixture
-async def driver(database: Database, simulator: SimulatorProcess) -> AsyncIterator[Driver]:
-    """A driver, with the API served."""
-    async with (
-        served(simulator.api_port),  # type: ignore[attr-defined]
-        opened(simulator.url) as gateway,
-    ):
-        driver = Driver(database, gateway, limits=PATIENT)
-        yield driver
-        await driver.close()
-
 
 #: Longer than any disturbance of the machine; what must time out says so itself.
 PATIENT = Limits(
@@ -96,6 +33,15 @@ PATIENT = Limits(
     ask=timedelta(seconds=30),
     quiet=timedelta(seconds=60),
 )
+
+
+@pytest.fixture
+async def driver(database: Database, platform: Platform) -> AsyncIterator[Driver]:
+    """A driver, with the API served."""
+    async with platform.served(), opened(platform.simulator.url) as gateway:
+        driver = Driver(database, gateway, limits=PATIENT)
+        yield driver
+        await driver.close()
 
 
 def reasons(connection: psycopg.Connection, task: Task) -> set[Any]:
@@ -226,7 +172,7 @@ async def test_a_pump_that_is_away_is_upgraded_as_soon_as_it_comes(
 
 
 async def test_nothing_is_lost_while_the_api_is_away(
-    simulator: SimulatorProcess, database: Database, connection: psycopg.Connection
+    platform: Platform, simulator: SimulatorProcess, database: Database, connection: psycopg.Connection
 ) -> None:
     insert_pumps(connection, 5)
     simulator.faults(ota={"seconds": 0.1})
@@ -235,17 +181,17 @@ async def test_nothing_is_lost_while_the_api_is_away(
         task = await add_upgrade(database, await add_package(database), 5)
         await driver.turn(task)
         await until(lambda: simulator.admin("GET", "push")["waiting"] == 5)
-        async with served(simulator.api_port):  # type: ignore[attr-defined]
+        async with platform.served():
             assert (await driver.run(task)).status == "Success"
         await driver.close()
 
 
 async def test_a_silent_pump_fails_in_time(
-    simulator: SimulatorProcess, database: Database, connection: psycopg.Connection
+    platform: Platform, simulator: SimulatorProcess, database: Database, connection: psycopg.Connection
 ) -> None:
     insert_pumps(connection, 1)
     simulator.faults(ota={"silent": 1})
-    async with served(simulator.api_port), opened(simulator.url) as gateway:  # type: ignore[attr-defined]
+    async with platform.served(), opened(simulator.url) as gateway:
         driver = Driver(database, gateway, limits=QUICK)
         task = await driver.run(await add_upgrade(database, await add_package(database)))
         await driver.close()
@@ -313,7 +259,11 @@ async def test_sub_devices_answer_through_their_gateway(
 
 
 async def test_a_process_that_is_killed_after_its_question_is_carried_on(
-    simulator: SimulatorProcess, database: Database, database_url: str, connection: psycopg.Connection
+    platform: Platform,
+    simulator: SimulatorProcess,
+    database: Database,
+    database_url: str,
+    connection: psycopg.Connection,
 ) -> None:
     insert_pumps(connection, 8)
     task = await add_upgrade(database, await add_package(database), 8)
@@ -330,7 +280,7 @@ async def test_a_process_that_is_killed_after_its_question_is_carried_on(
     child.stdout.close()
     assert subtasks(connection, task, "status") == ["Processing"] * 8
     assert simulator.admin("GET", "counters")["queries"] == 8
-    async with served(simulator.api_port), opened(simulator.url) as gateway:  # type: ignore[attr-defined]
+    async with platform.served(), opened(simulator.url) as gateway:
         driver = Driver(database, gateway, limits=PATIENT)
         async with database.transaction() as releasing:
             locked = await TaskRepository(releasing).lock_task(task.id)
