@@ -1,4 +1,4 @@
-"""OTA packages: create, list, show, delete (research `iot.md` A11)."""
+"""OTA packages: create, list, show, delete (research `iot.md` A11). What is null is left out."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _BODY = {
 }
 
 
-@router.post("", status_code=201, openapi_extra=_BODY)
+@router.post("", status_code=201, openapi_extra=_BODY, response_model_exclude_none=True)
 async def create_package(scope: ScopeDep, payload: PayloadDep) -> PackageResponse:
     """Tell of a package; its file stays where it is."""
     values = read(PackageBody, payload).model_dump()
@@ -48,7 +48,7 @@ async def create_package(scope: ScopeDep, payload: PayloadDep) -> PackageRespons
     return shown(await scope.run(work))
 
 
-@router.get("")
+@router.get("", response_model_exclude_none=True)
 async def list_packages(
     scope: ScopeDep,
     app_id: Annotated[AppId | None, Query()] = None,
@@ -71,7 +71,7 @@ async def list_packages(
     )
 
 
-@router.get("/{package_id}", responses=MISSING)
+@router.get("/{package_id}", responses=MISSING, response_model_exclude_none=True)
 async def get_package(package_id: PackageId, scope: ScopeDep) -> PackageResponse:
     """One package."""
 
