@@ -52,9 +52,9 @@ async def test_the_way_of_a_package(sdk: Sdk) -> None:
     assert listed["packages"] == [{name: made[name] for name in made if name != "file_location"}]
     await sdk.call("delete_ota_package", package_id=made["package_id"])
     status, code, _ = await sdk.refused("show_ota_package", package_id=made["package_id"])
-    assert (status, code) == (404, "IOTDA.000404")
+    assert (status, code) == (404, "CARILLON.0404")
     status, code, _ = await sdk.refused("delete_ota_package", package_id=made["package_id"])
-    assert (status, code) == (404, "IOTDA.000404")
+    assert (status, code) == (404, "CARILLON.0404")
 
 
 async def test_the_same_twice_is_refused(sdk: Sdk) -> None:
