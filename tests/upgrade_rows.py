@@ -10,6 +10,7 @@ from typing import Any
 
 import psycopg
 
+from include.batch.actions import BatchActions
 from include.batch.model import Step, Subtask, Task
 from include.batch.repository import TaskRepository
 from include.batch.settling import record
@@ -23,7 +24,7 @@ from include.ota.events import DeviceEventService, Tally
 from include.ota.model import Package
 from include.ota.reports import ProgressReport, Report, VersionReport
 from include.ota.service import PackageService
-from tests.batch_rows import NOW, PROJECT, add_task
+from tests.batch_rows import NOW, PROJECT, add_task, subtasks
 
 LOCATION = {
     "obs_location": {
@@ -211,3 +212,26 @@ def ids(events: Sequence[DeviceEvent]) -> list[str]:
 def at(report: Report, device_time: datetime) -> Report:
     """Return the same, said at a moment of the device's clock."""
     return replace(report, device_time=device_time)
+
+
+def state(connection: psycopg.Connection, task: Task) -> tuple[Any, ...]:
+    """Return status, phase, code and reason of the first sub-task."""
+    return tuple(subtasks(connection, task, "status, phase, error_code, error_msg")[0])
+
+
+def open_upgrades(connection: psycopg.Connection) -> list[str]:
+    """Return the devices that are being upgraded."""
+    return [row["device_id"] for row in connection.execute("SELECT device_id FROM device_upgrade ORDER BY 1")]
+
+
+async def to_download(driver: Driver, task: Task) -> None:
+    """Bring the first pump so far that it loads."""
+    await driver.turn(task)
+    await driver.hear(version("1.0.0"))
+    await driver.turn(task)
+
+
+async def stop(database: Database, task: Task, clock: Clock = system_clock) -> None:
+    """Stop a task, as the API does."""
+    async with database.transaction() as connection:
+        await BatchActions(connection, PROJECT, clock=clock).stop(task.task_id)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
@@ -23,7 +22,7 @@ from tests.integration.gateway.mosquitto import Broker, needs_mosquitto
 from tests.integration.gateway.simulated import SimulatorProcess
 from tests.integration.ota.paho_pumps import pumps_of
 from tests.integration.ota.pushing import Platform
-from tests.upgrade_rows import add_package, add_upgrade, insert_pumps
+from tests.upgrade_rows import add_package, add_upgrade, insert_pumps, stop
 
 MakeEngine = Callable[[str], Awaitable[BatchEngine]]
 
@@ -58,12 +57,6 @@ async def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.02)
-
-
-async def act(database: Database, what: str, task: Task, targets: list[str] | None = None) -> Any:
-    """Call retry or stop, as the API does."""
-    async with database.transaction() as connection:
-        return await getattr(BatchActions(connection, PROJECT), what)(task.task_id, targets)
 
 
 async def test_two_triggerers_upgrade_pumps_of_every_kind(
@@ -112,10 +105,11 @@ async def test_a_stop_on_the_way_and_a_retry_of_what_failed(
         failed = [target for target, status in subtasks(connection, task) if status == "Fail"]
         assert 0 < len(failed) < 20
         simulator.faults(ota={"seconds": 30})
-        await act(database, "retry", task)
+        async with database.transaction() as retrying:
+            await BatchActions(retrying, PROJECT).retry(task.task_id)
         running = asyncio.create_task(fan_out(task, engine))
         await until(lambda: subtasks(connection, task, "phase").count("download") == len(failed))
-        await act(database, "stop", task)
+        await stop(database, task)
         await running
         assert task_row(connection, task)["status"] == "Stopped"
         assert progress(connection, task) == {

@@ -22,7 +22,7 @@ from include.kit.db import Database
 from tests.batch_rows import progress, subtasks
 from tests.integration.gateway.simulated import SimulatorProcess, opened
 from tests.integration.ota.pushing import Platform
-from tests.upgrade_rows import QUICK, Driver, add_package, add_upgrade, insert_pumps, pumps
+from tests.upgrade_rows import QUICK, Driver, add_package, add_upgrade, insert_pumps, pumps, stop
 
 #: Longer than any disturbance of the machine; what must time out says so itself.
 PATIENT = Limits(
@@ -227,15 +227,7 @@ async def test_a_stop_on_the_way_leaves_the_pump_alone(
     task = await add_upgrade(database, package)
     running = asyncio.create_task(driver.run(task))
     await until(lambda: (subtasks(connection, task, "progress")[0] or 0) >= 25)
-    async with database.transaction() as stopping:
-        await TaskRepository(stopping).lock_task(task.id)
-        await stopping.execute(
-            "UPDATE batch_subtask SET status = 'Stopped', claimed_by = NULL, phase = NULL, wake_at = NULL,"
-            " finished_at = now() WHERE batch_id = %s",
-            [task.id],
-        )
-        await TaskRepository(stopping).move_task(task.id, "Stopping", system_clock())
-        await TaskRepository(stopping).move_task(task.id, "Stopped", system_clock())
+    await stop(database, task)
     await running
     assert connection.execute("SELECT count(*) AS n FROM device_upgrade").fetchone() == {"n": 0}
     await until(lambda: simulator.admin("GET", "devices/pump-0")["fw_version"] == "2.0.0")
