@@ -98,9 +98,9 @@ ORDER BY 1
 SELECT id FROM batch_task WHERE id = ANY(%(ids)s) ORDER BY id FOR NO KEY UPDATE
 
 -- name: upgrades_of_devices
--- Open upgrades of devices.
+-- Open upgrades of devices; one that waits for its retry hears nothing.
 SELECT u.*, s.phase FROM device_upgrade u JOIN batch_subtask s ON s.id = u.subtask_id
-WHERE u.device_id = ANY(%(device_ids)s) AND s.batch_id = ANY(%(tasks)s)
+WHERE u.device_id = ANY(%(device_ids)s) AND s.batch_id = ANY(%(tasks)s) AND s.status = 'Processing'
 
 -- name: keep_words
 -- What devices said.

@@ -57,10 +57,8 @@ def ended(sdk: iotda.IoTDAClient, task_id: str, seconds: float = 120.0) -> Any:
 
 
 def test_the_sdk_upgrades_pumps_from_create_to_delete(client: Client, sdk: iotda.IoTDAClient) -> None:
-    items = [
-        {"device_id": pump, "node_id": pump, "product_id": "pump", "project_id": PROJECT, "status": "ONLINE"}
-        for pump in PUMPS
-    ]
+    common = {"product_id": "pump", "project_id": PROJECT, "status": "ONLINE"}
+    items = [{"device_id": pump, "node_id": pump, "name": pump, **common} for pump in PUMPS]
     client.own("POST", "/devices/bulk", json={"items": items})
     simulator(client.up, "PUT", "faults", {"ota": {"seconds": 1, "reboot": 0.5, "results": {"10": 0.3}}})
     location = iotda.ObsLocation(region_name="local", bucket_name="pumps", object_key="pump.bin")
