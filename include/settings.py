@@ -90,6 +90,16 @@ class Settings(BaseSettings):
         None, validation_alias=AliasChoices("CARILLON_GATEWAY_CONNECTION", "AIRFLOW_CONN_DEVICE_GATEWAY")
     )
 
+    # --- upgrades of devices
+    upgrade_online_seconds: float = Field(90_000.0, gt=0)
+    upgrade_version_seconds: float = Field(180.0, gt=0)
+    upgrade_result_seconds: float = Field(86_400.0, gt=0)
+    upgrade_verify_seconds: float = Field(600.0, gt=0)
+    upgrade_ask_seconds: float = Field(60.0, gt=0)
+    upgrade_quiet_seconds: float = Field(900.0, gt=0)
+    upgrade_notice: Literal["v1", "v2"] = "v2"
+    upgrade_file_url: str = "https://{bucket_name}.obs.{region_name}.myhuaweicloud.com/{object_key}"
+
     # --- REST
     open_apis: Annotated[dict[str, tuple[Network, ...]], NoDecode] = Field(default_factory=dict)
     request_limit_bytes: int = Field(8_388_608, ge=1024)

@@ -79,7 +79,7 @@ async def serve(
 
 
 @asynccontextmanager
-async def serve_http(name: str) -> AsyncIterator[str]:
+async def serve_http(name: str, port: int = 0) -> AsyncIterator[str]:
     """Run one of our apps behind a real HTTP server, for clients that are not ours; yields `http://host:port`."""
     from api_plugin.app import APIS, create_app
 
@@ -87,7 +87,7 @@ async def serve_http(name: str) -> AsyncIterator[str]:
     prefixes = next(api.prefixes for api in APIS if api.name == name)
     mounted = Starlette(routes=[Mount(one, app) for one in prefixes])
     server = uvicorn.Server(
-        uvicorn.Config(mounted, host="127.0.0.1", port=0, lifespan="off", log_level="warning")
+        uvicorn.Config(mounted, host="127.0.0.1", port=port, lifespan="off", log_level="warning")
     )
     async with app.router.lifespan_context(app):
         running = asyncio.create_task(server.serve())

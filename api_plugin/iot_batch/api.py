@@ -9,6 +9,7 @@ from api_plugin.common.reconciler import reconciling
 from api_plugin.iot_batch import package_routes, task_routes
 from api_plugin.iot_batch.credentials import IotAuthenticator
 from api_plugin.iot_batch.errors import IotError, iot_form
+from api_plugin.iot_batch.package_schemas import PackageBody
 from api_plugin.iot_batch.task_schemas import TargetsBody
 from include.batch.requests import TaskRequest
 
@@ -25,6 +26,6 @@ API = Api(
     router=router,
     authenticator=IotAuthenticator(),
     error_form=iot_form,
-    bodies=(IotError, TaskRequest, TargetsBody),
+    bodies=(IotError, TaskRequest, TargetsBody, PackageBody),
     background=reconciling,
 )

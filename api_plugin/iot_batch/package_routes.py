@@ -1,4 +1,4 @@
-"""OTA packages: create, list, show, delete (research `iot.md` A11)."""
+"""OTA packages: create, list, show, delete (research `iot.md` A11). What is null is left out."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 
+from api_plugin.billing_scheduler.bodies import PayloadDep, read
 from api_plugin.iot_batch.errors import ERRORS, MISSING
 from api_plugin.iot_batch.package_schemas import (
     AppId,
@@ -28,10 +29,18 @@ router = APIRouter(prefix="/{project_id}/ota-upgrades/packages", tags=["OTA pack
 PackageId = Annotated[str, Path(pattern=r"^[A-Za-z0-9-]{1,36}$")]
 
 
-@router.post("", status_code=201)
-async def create_package(body: PackageBody, scope: ScopeDep) -> PackageResponse:
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{PackageBody.__name__}"}}},
+    }
+}
+
+
+@router.post("", status_code=201, openapi_extra=_BODY, response_model_exclude_none=True)
+async def create_package(scope: ScopeDep, payload: PayloadDep) -> PackageResponse:
     """Tell of a package; its file stays where it is."""
-    values = body.model_dump()
+    values = read(PackageBody, payload).model_dump()
 
     async def work(connection: Connection) -> Package:
         return await PackageService(connection, scope.project_id).create(values)
@@ -39,7 +48,7 @@ async def create_package(body: PackageBody, scope: ScopeDep) -> PackageResponse:
     return shown(await scope.run(work))
 
 
-@router.get("")
+@router.get("", response_model_exclude_none=True)
 async def list_packages(
     scope: ScopeDep,
     app_id: Annotated[AppId | None, Query()] = None,
@@ -62,7 +71,7 @@ async def list_packages(
     )
 
 
-@router.get("/{package_id}", responses=MISSING)
+@router.get("/{package_id}", responses=MISSING, response_model_exclude_none=True)
 async def get_package(package_id: PackageId, scope: ScopeDep) -> PackageResponse:
     """One package."""
 

@@ -72,7 +72,6 @@ class PackageItem(BaseModel):
     app_id: str
     package_type: str
     product_id: str | None
-    product_name: None = Field(description="not known here")
     module_name: str | None
     version: str
     support_source_versions: list[str] | None
@@ -110,7 +109,6 @@ def _fields(package: Package) -> dict[str, object]:
         "app_id": package.app_id,
         "package_type": package.package_type,
         "product_id": package.product_id,
-        "product_name": None,
         "module_name": package.module_name,
         "version": package.version,
         "support_source_versions": package.support_source_versions,

@@ -9,15 +9,13 @@ from typing import Annotated
 from fastapi import Query
 from pydantic import BaseModel
 
-from include.kit.ids import LAST_ID
-
 Marker = Annotated[
     str, Query(pattern="^[0-9a-fA-F]{24}$", description="the last id of the page before: rows older than it")
 ]
 Offset = Annotated[int, Query(ge=0, le=500, description="rows to skip after the marker")]
 Limit = Annotated[int, Query(ge=1, le=50, description="most rows of a page")]
 
-FIRST = LAST_ID
+FIRST = "f" * 24
 
 
 class PageInfo(BaseModel):

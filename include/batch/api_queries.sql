@@ -5,13 +5,14 @@ WHERE NOT EXISTS (SELECT FROM device_group g WHERE g.group_id = u.group_id AND g
 LIMIT 1
 
 -- name: list_tasks
--- Tasks of a project with their targets, the newest first.
+-- Tasks of a project with their targets, the newest first. The order begins with the project, and that is no plain
+-- `=`, so that no plan walks along all tasks of all projects to those of an old one.
 SELECT * FROM batch_task
-WHERE project_id = %(project_id)s AND task_id < %(marker)s
+WHERE project_id = ANY(ARRAY[%(project_id)s::text]) AND task_id < %(marker)s
   AND (%(task_type)s::text IS NULL OR task_type = %(task_type)s)
   AND (%(app_id)s::text IS NULL OR app_id = %(app_id)s)
   AND (%(status)s::text IS NULL OR status = %(status)s)
-ORDER BY task_id DESC
+ORDER BY project_id DESC, task_id DESC
 OFFSET %(offset)s LIMIT %(limit)s
 
 -- name: count_tasks
@@ -23,12 +24,12 @@ WHERE project_id = %(project_id)s
   AND (%(status)s::text IS NULL OR status = %(status)s)
 
 -- name: list_subtasks
--- Sub-tasks of a task, the newest first.
+-- Sub-tasks of a task, the newest first; the order is as that of tasks.
 SELECT * FROM batch_subtask
-WHERE batch_id = %(id)s AND id < %(before)s
+WHERE batch_id = ANY(ARRAY[%(id)s::bigint]) AND id < %(before)s
   AND (%(status)s::text IS NULL OR status = %(status)s)
   AND (%(target)s::text IS NULL OR target = %(target)s)
-ORDER BY id DESC
+ORDER BY batch_id DESC, id DESC
 OFFSET %(offset)s LIMIT %(limit)s
 
 -- name: find_targets

@@ -11,6 +11,7 @@ from include.batch.commands import (
 )
 from include.batch.model import TaskType
 from include.batch.performing import Performer
+from include.batch.upgrades import UpgradePerformer
 from include.errors import InvalidInputError
 from include.gateway.model import DeviceGateway
 from include.kit.db import Database
@@ -33,5 +34,7 @@ def make_performer(task_type: TaskType, database: Database, gateway: DeviceGatew
             return MessagePerformer(database, gateway)
         case "updateDeviceShadows":
             return ShadowPerformer(database, gateway)
+        case "firmwareUpgrade" | "softwareUpgrade" | "moduleUpgrade":
+            return UpgradePerformer(database, gateway)
         case _:
             raise InvalidInputError(f"{task_type} is not performed over the gateway", field="task_type")

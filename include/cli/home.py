@@ -82,6 +82,11 @@ class Home:
         return self.path / "postgres"
 
     @property
+    def simulator_token(self) -> Path:
+        """The token with which the device simulator tells us what its devices say."""
+        return self.path / "simulator.token"
+
+    @property
     def instance_file(self) -> Path:
         """What other commands read to find the running instance; there only while it is ready."""
         return self.path / "instance.json"

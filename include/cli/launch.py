@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from include.cli.airflow_env import ADMIN, build_environment
 from include.cli.database import migrate_airflow, migrate_carillon
-from include.cli.gateway import LocalGateway, choose_gateway
+from include.cli.gateway import LocalGateway, choose_gateway, ensure_token
 from include.cli.home import Home
 from include.cli.instance import Instance
 from include.cli.leftovers import end_leftovers
@@ -73,6 +73,8 @@ class Launch:
         gateway = choose_gateway(self.settings)
         self._start_database(gateway)
         migrate_carillon(self.postgres, self.progress)
+        if gateway.simulator_port is not None:
+            ensure_token(self.home.simulator_token, self.postgres.url("carillon"))
         migrate_airflow(self.postgres, self.environment, self.progress)
         self.progress.say("starting Airflow: API server, scheduler, DAG processor, triggerer")
         self.manager.supervisor.start_group("airflow")
@@ -91,7 +93,9 @@ class Launch:
         )
         self.postgres.prepare()
         self.environment = build_environment(self.home, self.settings, self.postgres, gateway_url=gateway.url)
-        processes = build_processes(self.settings, self.postgres, gateway.simulator_port)
+        processes = build_processes(
+            self.settings, self.postgres, gateway.simulator_port, self.home.simulator_token
+        )
         self.manager.start(processes, self.environment)
         self.postgres.wait_ready(timeout=60)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from include.cli.postgres import LocalPostgres, child_argv, find_free_port
 from include.settings import Settings
@@ -37,21 +38,29 @@ def airflow_argv(name: str) -> list[str]:
 
 
 def build_processes(
-    settings: Settings, postgres: LocalPostgres, simulator_port: int | None = None
+    settings: Settings,
+    postgres: LocalPostgres,
+    simulator_port: int | None = None,
+    token_file: Path | None = None,
 ) -> list[Process]:
-    """Return all processes of an instance, the database first; the device simulator if it has a port."""
+    """Return all processes of an instance, the database first; the device simulator if it has a port.
+
+    :param token_file: the token with which the simulator tells us what its devices say
+    """
     # SIGINT is Postgres's fast shutdown: clients are cut off, data is written.
     server = Process(
         "postgres", postgres.argv(), autostart=True, stop_signal="INT", stop_wait_seconds=60, group="database"
     )
-    return [server, *_simulator(simulator_port), *_airflow_processes(settings)]
+    simulator = [] if simulator_port is None else [_simulator(simulator_port, settings, token_file)]
+    return [server, *simulator, *_airflow_processes(settings)]
 
 
-def _simulator(port: int | None) -> list[Process]:
-    if port is None:
-        return []
+def _simulator(port: int, settings: Settings, token_file: Path | None) -> Process:
     argv = [*child_argv(), sys.executable, "-m", "include.simulator", "--port", str(port)]
-    return [Process("simulator", argv, autostart=True, group="devices")]
+    if token_file is not None:
+        url = f"http://127.0.0.1:{settings.port}/carillon/v1/device-events"
+        argv += ["--push-url", url, "--push-token-file", str(token_file)]
+    return Process("simulator", argv, autostart=True, group="devices")
 
 
 def _airflow_processes(settings: Settings) -> list[Process]:

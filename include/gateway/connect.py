@@ -5,7 +5,7 @@
     mqtts://carillon:PASSWORD@broker.example.com:8883
 
 Airflow's JSON form (`{"conn_type": "http", "host": …, "extra": {…}}`) is read, too. In `extra`: `project_id`,
-`headers` (an object), `presence_topic`, `mqtt_version`, and for MQTT `tls`.
+`headers` (an object), and for MQTT `presence_topic`, `mqtt_version`, `shared_events`, `tls`.
 """
 
 from __future__ import annotations
@@ -89,6 +89,7 @@ def gateway_settings(
         headers=_headers(extra.get("headers")),
         presence_topic=_presence(extra.get("presence_topic")),
         mqtt_version=_mqtt_version(extra.get("mqtt_version")),
+        shared_events=_shared(extra),
     )
 
 
@@ -112,7 +113,7 @@ def _http_url(conn_type: str, host: str, port: int | None, schema: str | None) -
 
 
 def _mqtt_url(conn_type: str, host: str, port: int | None, extra: Mapping[str, Any]) -> str:
-    secure = conn_type == "mqtts" or str(extra.get("tls", "")).lower() in ("1", "true", "yes")
+    secure = conn_type == "mqtts" or _is_true(extra.get("tls"))
     scheme = "mqtts" if secure else "mqtt"
     name = parse_host(f"[{host}]" if ":" in host else host, FIELD)
     return f"{scheme}://{_bracketed(name)}:{port or DEFAULT_PORTS[scheme]}"
@@ -150,6 +151,17 @@ def _mqtt_version(value: object) -> Literal["5", "3.1.1"]:
     if value == "3.1.1":
         return "3.1.1"
     raise InvalidInputError("mqtt_version must be 5 or 3.1.1", field=FIELD)
+
+
+def _shared(extra: Mapping[str, Any]) -> bool:
+    shared = _is_true(extra.get("shared_events"))
+    if shared and _mqtt_version(extra.get("mqtt_version")) != "5":
+        raise InvalidInputError("shared_events needs mqtt_version 5", field=FIELD)
+    return shared
+
+
+def _is_true(value: object) -> bool:
+    return str(value or "").lower() in ("1", "true", "yes")
 
 
 def _from_json(text: str) -> dict[str, Any]:

@@ -116,6 +116,8 @@ class GatewaySettings:
     :ivar presence_topic: where an MQTT broker has `online` or `offline` of each device, such as
         `presence/{device_id}`; None: nothing says so
     :ivar mqtt_version: 5 lets the broker drop a command that a device would get too late
+    :ivar shared_events: whether the broker hands each event of a device to one of our processes; else all of
+        them get it, and the database lets it count once
     """
 
     kind: Literal["http", "mqtt"]
@@ -126,6 +128,7 @@ class GatewaySettings:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     presence_topic: str | None = None
     mqtt_version: Literal["5", "3.1.1"] = "5"
+    shared_events: bool = False
 
 
 class PreparedCommand(Protocol):

@@ -59,7 +59,7 @@ class MqttGateway:
     def __init__(self, settings: GatewaySettings, *, turns: int = 128) -> None:
         self.presence = Presence(settings.presence_topic) if settings.presence_topic else None
         topics = [COMMAND_REPLIES, PROPERTY_REPLIES, *([self.presence.filter] if self.presence else [])]
-        self.events = SHARED_EVENTS if settings.mqtt_version == "5" else EVENTS
+        self.events = SHARED_EVENTS if settings.shared_events else EVENTS
         self.link = BrokerLink(settings, topics, heard=self._heard, lost=self._lost, turns=turns)
         self.waiting: dict[Question, list[asyncio.Future[Verdict]]] = {}
         self.listener: EventListener | None = None

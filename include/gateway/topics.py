@@ -8,7 +8,8 @@ from typing import NamedTuple
 COMMAND_REPLIES = "$oc/devices/+/sys/commands/response/#"
 PROPERTY_REPLIES = "$oc/devices/+/sys/properties/set/response/#"
 EVENTS = "$oc/devices/+/sys/events/up"
-#: Of all processes that subscribe to it one gets each event (MQTT 5).
+#: Of all processes that subscribe to it one gets each event (MQTT 5). Mosquitto 2.0 grants it and delivers
+#: nothing, as the topic begins with `$`; so it has to be asked for.
 SHARED_EVENTS = f"$share/carillon/{EVENTS}"
 
 _REPLY = re.compile(

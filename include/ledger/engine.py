@@ -11,7 +11,7 @@ import weakref
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from include.errors import InvalidInputError
 from include.gateway.model import DeviceGateway
@@ -28,6 +28,9 @@ from include.schedules.model import Kind
 from include.schedules.repository import ScheduleRepository
 from include.schedules.service import ScheduleService
 from include.settings import get_settings
+
+if TYPE_CHECKING:
+    from include.ota.inbox import EventInbox
 
 CLAIM_DELAY_SECONDS = 0.02
 RECORD_DELAY_SECONDS = 0.1
@@ -57,6 +60,7 @@ class Engine:
         self.senders = Senders(settings.senders)
         self.gateway_lock = asyncio.Lock()
         self.opened_gateway: DeviceGateway | None = None
+        self.inbox: EventInbox | None = None
         self.held: dict[int, object] = {}
         self.tasks: set[asyncio.Task[None]] = set()
         self.coming: Counter[datetime] = Counter()
@@ -103,6 +107,7 @@ class Engine:
         :raises InvalidInputError: none is set, or what is set cannot be used
         """
         from include.gateway.connect import create_gateway, read_gateway_settings
+        from include.ota import inbox
 
         async with self.gateway_lock:
             if self.opened_gateway is None:
@@ -110,6 +115,8 @@ class Engine:
                 if settings is None:
                     raise InvalidInputError("there is no such connection", field="device_gateway")
                 gateway = create_gateway(settings)
+                self.inbox = inbox.EventInbox(self.database)
+                gateway.listen(self.inbox)
                 await gateway.open()
                 self.opened_gateway = gateway
         return self.opened_gateway
@@ -121,6 +128,8 @@ class Engine:
         await self.claims.close()
         if self.opened_gateway:
             await self.opened_gateway.close()
+        if self.inbox:
+            await self.inbox.close()
         await self.client.aclose()
         await self.presence.close()
         await self.database.close()

@@ -207,8 +207,5 @@ class DeviceEventService:
             for box in heard
         ]
         await self.repository.keep_words(words, now)
-        moves = [
-            {"subtask_id": box.upgrade.subtask_id, "progress": box.progress, "news": box.news}
-            for box in heard
-        ]
-        await self.repository.tell_batches(await self.repository.move_subtasks(moves, now))
+        moves = [{"subtask_id": box.upgrade.subtask_id, "progress": box.progress} for box in heard]
+        await self.repository.move_subtasks(moves, now)

@@ -11,7 +11,6 @@ from datetime import datetime
 from typing import Any, Literal, get_args
 
 from include.batch.model import TaskType
-from include.kit.ids import LAST_ID
 
 PackageType = Literal["softwarePackage", "firmwarePackage", "modulePackage"]
 PACKAGE_TYPES: tuple[PackageType, ...] = get_args(PackageType)
@@ -76,7 +75,7 @@ class PackageFilter:
     package_type: PackageType | None = None
     product_id: str | None = None
     version: str | None = None
-    marker: str = LAST_ID
+    marker: str = "f" * 24
     offset: int = 0
     limit: int = 10
 

@@ -1,9 +1,13 @@
 -- name: insert_package
--- A new package.
-INSERT INTO ota_package (package_id, project_id, app_id, package_type, product_id, module_name, version,
+-- A new package. Its package_id is the moment in milliseconds and a number, so that it sorts by creation.
+INSERT INTO ota_package (id, package_id, project_id, app_id, package_type, product_id, module_name, version,
                          support_source_versions, description, custom_info, file_location, created_at)
-VALUES (%(package_id)s, %(project_id)s, %(app_id)s, %(package_type)s, %(product_id)s, %(module_name)s, %(version)s,
-        %(support_source_versions)s, %(description)s, %(custom_info)s, %(file_location)s::jsonb, %(now)s)
+OVERRIDING SYSTEM VALUE
+SELECT n.id,
+       lpad(to_hex((extract(epoch FROM %(now)s::timestamptz) * 1000)::bigint), 12, '0') || lpad(to_hex(n.id), 12, '0'),
+       %(project_id)s, %(app_id)s, %(package_type)s, %(product_id)s, %(module_name)s, %(version)s,
+       %(support_source_versions)s::text[], %(description)s, %(custom_info)s, %(file_location)s, %(now)s
+FROM (SELECT nextval(pg_get_serial_sequence('ota_package', 'id')) AS id) n
 RETURNING *
 
 -- name: find_package
@@ -94,9 +98,9 @@ ORDER BY 1
 SELECT id FROM batch_task WHERE id = ANY(%(ids)s) ORDER BY id FOR NO KEY UPDATE
 
 -- name: upgrades_of_devices
--- Open upgrades of devices.
+-- Open upgrades of devices; one that waits for its retry hears nothing.
 SELECT u.*, s.phase FROM device_upgrade u JOIN batch_subtask s ON s.id = u.subtask_id
-WHERE u.device_id = ANY(%(device_ids)s) AND s.batch_id = ANY(%(tasks)s)
+WHERE u.device_id = ANY(%(device_ids)s) AND s.batch_id = ANY(%(tasks)s) AND s.status = 'Processing'
 
 -- name: keep_words
 -- What devices said.
@@ -109,14 +113,10 @@ FROM jsonb_to_recordset(%(items)s::jsonb)
 WHERE u.device_id = i.device_id
 
 -- name: move_subtasks
--- How far the devices of sub-tasks are; those with news want attention, unless somebody has them in hand.
-UPDATE batch_subtask s
-SET progress = coalesce(i.progress, s.progress), updated_at = %(now)s,
-    wake_at = CASE WHEN i.news AND s.claimed_by IS NULL AND s.phase IS NOT NULL
-              THEN least(s.wake_at, %(now)s) ELSE s.wake_at END
-FROM jsonb_to_recordset(%(items)s::jsonb) AS i (subtask_id bigint, progress smallint, news boolean)
+-- How far the devices of sub-tasks are. A trigger wakes those of which there is news (migration 0004).
+UPDATE batch_subtask s SET progress = coalesce(i.progress, s.progress), updated_at = %(now)s
+FROM jsonb_to_recordset(%(items)s::jsonb) AS i (subtask_id bigint, progress smallint)
 WHERE s.id = i.subtask_id AND s.status = 'Processing'
-RETURNING s.batch_id, i.news
 
 -- name: put_versions
 -- The versions that devices have.
@@ -139,7 +139,3 @@ SELECT d.gateway_id, count(*) AS count
 FROM batch_subtask s JOIN device d ON d.device_id = s.target
 WHERE s.batch_id = %(batch_id)s AND d.gateway_id IS NOT NULL
 GROUP BY 1
-
--- name: tell_batches
--- Wake whoever performs these tasks.
-SELECT pg_notify('carillon_batch', id::text) FROM unnest(%(ids)s::bigint[]) id

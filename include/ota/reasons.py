@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from include.batch import codes
+
 
 class Reason(NamedTuple):
     """Why a sub-task failed.
@@ -27,12 +29,12 @@ RESULT_TIMEOUT = Reason("OTA.004", "Wait for the device to report upgrade result
 CHECK_TIMEOUT = Reason("OTA.005", "Updating timeout and query device version for check timeout")
 WRONG_VERSION = Reason("OTA.006", "Firmware update failed: the device reports the version {version}")
 NOT_SENT = Reason("OTA.007", "Device Abnormal is not online: {error}")
-FROZEN = Reason("OTA.008", "Device Abnormal is not online: it is frozen")
-OTHER_PRODUCT = Reason("OTA.009", "Unsupported package type: it is for another product", retryable=False)
+OTHER_PRODUCT = Reason("OTA.008", "Unsupported package type: it is for another product", retryable=False)
 OTHER_SOURCE = Reason(
-    "OTA.010", "Unsupported package type: it does not upgrade the version {version}", retryable=False
+    "OTA.009", "Unsupported package type: it does not upgrade the version {version}", retryable=False
 )
-NO_PACKAGE = Reason("OTA.011", "Invalid URI: the package has been deleted", retryable=False)
+NO_PACKAGE = Reason("OTA.010", "Invalid URI: the package has been deleted", retryable=False)
+DEFECT = Reason(codes.DEFECT, "Firmware update failed: internal error of the platform")
 
 _FAILED = "Firmware update failed"
 #: What result codes of devices mean (A10).

@@ -10,7 +10,6 @@ from include.batch.model import TaskType
 from include.errors import ConflictError, InvalidInputError, NotFoundError
 from include.kit.clock import Clock, system_clock
 from include.kit.db import Connection
-from include.kit.ids import draw_id
 from include.ota.model import TYPE_OF_TASK, Package, PackageFilter
 from include.ota.repository import PackageRepository
 
@@ -31,9 +30,7 @@ class PackageService:
         :param values: the fields of `Package` that a client gives
         :raises ConflictError: there is one of this version for the same devices
         """
-        now = self.clock()
-        own = {"package_id": draw_id(now), "project_id": self.project_id}
-        return await self.repository.insert_package({**values, **own}, now)
+        return await self.repository.insert_package({**values, "project_id": self.project_id}, self.clock())
 
     async def find(self, package_id: str) -> Package:
         """Return a package. Raises NotFoundError."""

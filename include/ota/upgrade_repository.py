@@ -67,10 +67,8 @@ class UpgradeRepository:
     async def keep_words(self, items: Sequence[Mapping[str, Any]], now: datetime) -> None:
         await self._run(queries.keep_words, items=_json(items), now=now)
 
-    async def move_subtasks(self, items: Sequence[Mapping[str, Any]], now: datetime) -> set[int]:
-        """Return the tasks of those that have news."""
-        rows = await self._all(queries.move_subtasks, items=_json(items), now=now)
-        return {row["batch_id"] for row in rows if row["news"]}
+    async def move_subtasks(self, items: Sequence[Mapping[str, Any]], now: datetime) -> None:
+        await self._run(queries.move_subtasks, items=_json(items), now=now)
 
     async def put_versions(self, items: Sequence[Mapping[str, Any]], now: datetime) -> None:
         await self._run(queries.put_versions, items=_json(items), now=now)
@@ -79,9 +77,6 @@ class UpgradeRepository:
         """Return how many sub-devices of a task each gateway has."""
         rows = await self._all(queries.count_siblings, batch_id=batch_id)
         return {row["gateway_id"]: row["count"] for row in rows}
-
-    async def tell_batches(self, ids: Collection[int]) -> None:
-        await self._run(queries.tell_batches, ids=list(ids))
 
     async def _run(self, statement: str, **values: Any) -> None:
         await self.connection.execute(statement, values)

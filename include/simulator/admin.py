@@ -10,6 +10,9 @@ GET    /_admin/arrivals                  commands as they came: {"arrivals": [{"
 GET    /_admin/devices/{id}              one device: commands, messages, shadow
 PUT    /_admin/devices/{id}              {"online": true | false | null, "fw_version": …, "sw_version": …}
 POST   /_admin/online, /_admin/offline   {"device_ids": […]}
+GET    /_admin/push                      where what devices say is pushed, and how that goes
+PUT    /_admin/push                      {"url": …, "token": …}
+DELETE /_admin/push                      nowhere
 DELETE /_admin/devices                   forget all devices and counts; with {"device_ids": […]} these devices
 """
 
@@ -20,11 +23,12 @@ from dataclasses import asdict
 from typing import Annotated, Any, TypeVar
 from urllib.parse import unquote
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from include.simulator.answers import Answer, RefusedError, Request, answer
 from include.simulator.devices import Device, Fleet
 from include.simulator.faults import Faults
+from include.simulator.push import Pusher
 
 PREFIX = "/_admin/"
 
@@ -41,6 +45,15 @@ class DeviceChange(BaseModel):
     sw_version: Annotated[str, Field(max_length=256)] | None = None
 
 
+class PushTarget(BaseModel):
+    """Where what devices say is pushed, with a token of the own API."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    url: str = Field(pattern="^https?://")
+    token: SecretStr
+
+
 class DeviceIds(BaseModel):
     """Some devices."""
 
@@ -52,8 +65,9 @@ class DeviceIds(BaseModel):
 class Admin:
     """Answers requests below `/_admin/`."""
 
-    def __init__(self, fleet: Fleet) -> None:
+    def __init__(self, fleet: Fleet, pusher: Pusher) -> None:
         self.fleet = fleet
+        self.pusher = pusher
         self.calls: dict[tuple[str, str], Callable[[Request], Answer]] = {
             ("GET", "health"): lambda _: answer({"status": "healthy"}),
             ("GET", "faults"): lambda _: self.faults(),
@@ -65,6 +79,9 @@ class Admin:
             ("POST", "online"): lambda request: self.set_online(request, True),
             ("POST", "offline"): lambda request: self.set_online(request, False),
             ("DELETE", "devices"): self.forget,
+            ("GET", "push"): lambda _: answer(self.pusher.shown()),
+            ("PUT", "push"): self.aim,
+            ("DELETE", "push"): lambda _: self.aim_nowhere(),
         }
 
     def handle(self, request: Request) -> Answer:
@@ -94,7 +111,11 @@ class Admin:
     def counters(self) -> Answer:
         devices = self.fleet.devices.values()
         totals: dict[str, Any] = dict.fromkeys(
-            ("received", "duplicates", "offline", "messages", "requests"), 0
+            (
+                *("received", "duplicates", "offline", "messages", "requests"),
+                *("queries", "notices", "upgrades", "reports"),
+            ),
+            0,
         )
         executed = sum(device.executed for device in devices)
         return answer({**totals, **self.fleet.totals, "executed": executed, "devices": len(devices)})
@@ -117,6 +138,15 @@ class Admin:
         for device_id in ids:
             self.fleet.set_online(device_id, online)
         return answer({"changed": len(ids)})
+
+    def aim(self, request: Request) -> Answer:
+        target = _read(PushTarget, request)
+        self.pusher.aim(target.url, target.token.get_secret_value())
+        return answer(self.pusher.shown())
+
+    def aim_nowhere(self) -> Answer:
+        self.pusher.aim(None, "")
+        return answer(self.pusher.shown())
 
     def forget(self, request: Request) -> Answer:
         self.fleet.forget(_read(DeviceIds, request).device_ids if request.body else None)
@@ -141,6 +171,13 @@ class Admin:
             "received": [asdict(item) for item in device.received],
             "messages": list(device.messages),
             "pending": list(device.pending),
+            "ota": {
+                "queries": device.ota.queries,
+                "notices": device.ota.notices,
+                "upgrades": device.ota.begun,
+                "reports": device.ota.reports,
+                "upgrading": device.ota.running is not None,
+            },
             "shadow": {name: asdict(shadow) for name, shadow in device.shadows.items()},
         }
 

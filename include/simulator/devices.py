@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -41,6 +41,27 @@ class Shadow:
 
 
 @dataclass(slots=True)
+class OtaLife:
+    """What a device went through with upgrades.
+
+    :ivar queries: questions for its version
+    :ivar notices: message ids of upgrades, with how often each came
+    :ivar begun: upgrades that it began
+    :ivar reports: everything that it said
+    :ivar running: the upgrade under way, for whoever carries it on
+    :ivar up_at: when it has rebooted, on the event loop's clock
+    """
+
+    queries: int = 0
+    notices: dict[str, int] = field(default_factory=dict)
+    begun: int = 0
+    reports: int = 0
+    running: Callable[[], None] | None = None
+    waiting: bool = False
+    up_at: float = 0.0
+
+
+@dataclass(slots=True)
 class Device:
     """One device.
 
@@ -61,6 +82,8 @@ class Device:
     messages: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=KEPT))
     fw_version: str = VERSION
     sw_version: str = VERSION
+    modules: dict[str, str] = field(default_factory=dict)
+    ota: OtaLife = field(default_factory=lambda: OtaLife())
 
     def receive(self, received: Received) -> bool:
         """Take a command; tell whether it is new."""
@@ -80,20 +103,26 @@ class Device:
 
 
 class Fleet:
-    """All devices, the faults, and the totals."""
+    """All devices, the faults, and the totals.
+
+    :ivar changed: called with each device that came online or went away
+    """
 
     def __init__(self) -> None:
         self.devices: dict[str, Device] = {}
         self.totals: Counter[str] = Counter()
-        self.set_faults(Faults())
+        self.changed: Callable[[Device, bool], None] = lambda device, online: None
+        self.faults = Faults()
+        self.set_faults(self.faults)
 
     def set_faults(self, faults: Faults) -> None:
+        named = [self.device(device_id) for device_id in faults.offline]
+        were = {device.device_id: self.is_online(device) for device in (*self.devices.values(), *named)}
         self.faults = faults
         self.calm = faults.calm
         self.random = Random(faults.seed)
-        for device in self.devices.values():
-            if self.is_online(device):
-                self.deliver(device)
+        for device_id, was in were.items():
+            self._settle(self.devices[device_id], was)
 
     def forget(self, device_ids: Iterable[str] | None = None) -> None:
         """Begin anew: no device, no count; the faults stay. Or forget these devices, and no total."""
@@ -118,9 +147,16 @@ class Fleet:
     def set_online(self, device_id: str, online: bool | None) -> None:
         """Bring a device online, take it away, or leave it to the faults again (None)."""
         device = self.device(device_id)
+        was = self.is_online(device)
         device.online = online
-        if self.is_online(device):
+        self._settle(device, was)
+
+    def _settle(self, device: Device, was_online: bool) -> None:
+        online = self.is_online(device)
+        if online:
             self.deliver(device)
+        if online != was_online:
+            self.changed(device, online)
 
     def strikes(self, share: float) -> bool:
         return share > 0 and self.random.random() < share

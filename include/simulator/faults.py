@@ -28,6 +28,54 @@ class Latency(BaseModel):
         return random.expovariate(1 / self.seconds)
 
 
+class OtaFaults(BaseModel):
+    """How devices take upgrades. A share means always the same devices, for each fault others.
+
+    :ivar seconds: from the notice to the result
+    :ivar steps: reports of progress on the way, the last is 100
+    :ivar reboot: seconds after the result until the device answers what it is asked
+    :ivar results: result codes with the shares of devices that end with them, half way
+    :ivar keeps_version: the device says that all went well, and has its old version
+    :ivar silent: the device answers no event at all
+    :ivar deaf: the device answers questions for its version and loads nothing
+    :ivar twice: the device says everything two times
+    :ivar slow, slowness: devices that take so many times as long
+    :ivar away, away_seconds: devices that are offline for so long, half way
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    seconds: Seconds = 1.0
+    steps: Annotated[int, Field(ge=1, le=100)] = 4
+    reboot: Seconds = 0.0
+    results: dict[Annotated[int, Field(ge=1, le=255)], Share] = Field(default_factory=dict)
+    keeps_version: Share = 0.0
+    silent: Share = 0.0
+    deaf: Share = 0.0
+    twice: Share = 0.0
+    slow: Share = 0.0
+    slowness: Annotated[float, Field(ge=1, le=1000)] = 10.0
+    away: Share = 0.0
+    away_seconds: Seconds = 1.0
+
+    def struck(self, fault: str, device_id: str) -> bool:
+        """Tell whether a device has one of the faults that are a share."""
+        return _falls_into(f"{fault} {device_id}", getattr(self, fault))
+
+    def duration(self, device_id: str) -> float:
+        """Return the seconds that a device takes."""
+        return self.seconds * (self.slowness if self.struck("slow", device_id) else 1.0)
+
+    def result(self, device_id: str) -> int:
+        """Return the result code with which a device ends."""
+        until = 0.0
+        for code, share in self.results.items():
+            until += share
+            if _falls_into(f"result {device_id}", until):
+                return code
+        return 0
+
+
 class Faults(BaseModel):
     """Everything that can be set.
 
@@ -42,6 +90,7 @@ class Faults(BaseModel):
     :ivar duplicate: the answer comes twice
     :ivar wrong_version: devices that report another version than they have, always the same ones
     :ivar token: what `X-Auth-Token` must be; None: anybody may call
+    :ivar ota: how upgrades go
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -61,6 +110,7 @@ class Faults(BaseModel):
     wrong_version: Share = 0.0
     token: str | None = None
     seed: int | None = None
+    ota: OtaFaults = OtaFaults()
 
     @property
     def calm(self) -> bool:

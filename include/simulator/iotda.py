@@ -12,10 +12,10 @@ import orjson
 
 from include.simulator.answers import Answer, RefusedError, Request, answer
 from include.simulator.devices import Device, Fleet
+from include.simulator.ota import EVENTS_DOWN, WRONG_VERSION, Ota
 
 REQUEST_ID = b"x-request-id"
 TOKEN = b"x-auth-token"
-WRONG_VERSION = "0.0.0"
 DAY_SECONDS = 86_400
 
 #: Ways in which an answer cannot be read.
@@ -33,8 +33,9 @@ GARBAGE = (
 class Iotda:
     """Answers requests below `/v5/iot/{project_id}/devices/{device_id}`."""
 
-    def __init__(self, fleet: Fleet) -> None:
+    def __init__(self, fleet: Fleet, ota: Ota) -> None:
         self.fleet = fleet
+        self.ota = ota
         self.calls: dict[tuple[str, str], Callable[[Device, Request], Answer]] = {
             ("POST", "commands"): self.command,
             ("POST", "async-commands"): self.async_command,
@@ -111,7 +112,7 @@ class Iotda:
             "paras": document["paras"],
             "expire_time": expire_time,
             "status": "PENDING",
-            "created_time": _now(),
+            "created_time": now(),
             "send_strategy": strategy,
             "expires_at": time.time() + expire_time,
         }
@@ -132,16 +133,23 @@ class Iotda:
     def message(self, device: Device, request: Request) -> Answer:
         document = _object(request.body, "message")
         message_id = str(document.get("message_id") or uuid.uuid4().hex)
+        online = self.fleet.is_online(device)
+        if not online and document.get("ttl") == 0:  # nobody keeps it
+            return answer(
+                {"message_id": message_id, "result": {"status": "FAILED", "created_time": now()}}, 201
+            )
         device.messages.append({**document, "message_id": message_id, "at": time.time()})
-        status = "DELIVERED" if self.fleet.is_online(device) else "PENDING"
+        status = "DELIVERED" if online else "PENDING"
         self.fleet.totals["messages"] += 1
-        return answer({"message_id": message_id, "result": {"status": status, "created_time": _now()}}, 201)
+        if online and str(document.get("topic_full_name") or "").endswith(EVENTS_DOWN):
+            self.ota.hear(device, message_id, orjson.loads(document["message"]))
+        return answer({"message_id": message_id, "result": {"status": status, "created_time": now()}}, 201)
 
     # --- properties, shadow, the device itself
 
     def properties(self, device: Device, request: Request) -> Answer:
         services = [
-            {"service_id": service, "properties": shadow.reported, "event_time": _now()}
+            {"service_id": service, "properties": shadow.reported, "event_time": now()}
             for service, shadow in device.shadows.items()
         ]
         return answer({"response": {"services": services}})
@@ -157,8 +165,8 @@ class Iotda:
         shown = [
             {
                 "service_id": service,
-                "desired": {"properties": shadow.desired, "event_time": _now()},
-                "reported": {"properties": shadow.reported, "event_time": _now()},
+                "desired": {"properties": shadow.desired, "event_time": now()},
+                "reported": {"properties": shadow.reported, "event_time": now()},
                 "version": shadow.version,
             }
             for service, shadow in device.shadows.items()
@@ -214,5 +222,6 @@ def _shown(command: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in command.items() if name != "expires_at"}
 
 
-def _now() -> str:
+def now() -> str:
+    """Return the time as IoTDA writes it."""
     return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())

@@ -18,8 +18,10 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from include.simulator.admin import PREFIX, Admin
 from include.simulator.answers import Answer, RefusedError, Request, answer
-from include.simulator.devices import Fleet
-from include.simulator.iotda import REQUEST_ID, TOKEN, Iotda
+from include.simulator.devices import Device, Fleet
+from include.simulator.iotda import REQUEST_ID, TOKEN, Iotda, now
+from include.simulator.ota import Ota
+from include.simulator.push import Pusher
 
 log = logging.getLogger(__name__)
 
@@ -30,12 +32,22 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class Simulator:
-    """The simulated platform: its devices, and who answers which path."""
+    """The simulated platform: its devices, who answers which path, and where it pushes what devices say."""
 
-    def __init__(self) -> None:
+    def __init__(self, pusher: Pusher | None = None) -> None:
         self.fleet = Fleet()
-        self.admin = Admin(self.fleet)
-        self.iotda = Iotda(self.fleet)
+        self.pusher = pusher or Pusher()
+        self.ota = Ota(self.fleet, self.pusher.add)
+        self.fleet.changed = self._changed
+        self.admin = Admin(self.fleet, self.pusher)
+        self.iotda = Iotda(self.fleet, self.ota)
+
+    def _changed(self, device: Device, online: bool) -> None:
+        """Tell that a device came or went, and have it go on with what it was at."""
+        status = "ONLINE" if online else "OFFLINE"
+        self.pusher.add({"device_id": device.device_id, "status": status, "status_time": now()})
+        if online:
+            self.ota.resume(device)
 
     def handle(self, request: Request) -> Answer:
         """Answer a request; never raises."""

@@ -240,8 +240,8 @@ END $$;
 CREATE TRIGGER batch_subtasks_ended AFTER UPDATE ON batch_subtask
     REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION let_devices_go();
 
--- What a device said while its sub-task was in hand is looked at as soon as that is put down.
-CREATE FUNCTION hear_at_once() RETURNS trigger LANGUAGE plpgsql AS $$
+-- News of a device is looked at at once: where its sub-task is in hand just now, as soon as that is put down.
+CREATE FUNCTION look_at_news() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF EXISTS (SELECT FROM device_upgrade u WHERE u.subtask_id = NEW.id AND u.news) THEN
         NEW.wake_at := NEW.updated_at;
@@ -249,10 +249,10 @@ BEGIN
     END IF;
     RETURN NEW;
 END $$;
-CREATE TRIGGER batch_subtask_put_down BEFORE UPDATE ON batch_subtask FOR EACH ROW
-    WHEN (NEW.phase IS NOT NULL AND NEW.status = 'Processing'
-          AND OLD.claimed_by IS NOT NULL AND NEW.claimed_by IS NULL)
-    EXECUTE FUNCTION hear_at_once();
+CREATE TRIGGER batch_subtask_news BEFORE UPDATE ON batch_subtask FOR EACH ROW
+    WHEN (NEW.phase IS NOT NULL AND NEW.status = 'Processing' AND NEW.claimed_by IS NULL
+          AND coalesce(NEW.wake_at > NEW.updated_at, true))
+    EXECUTE FUNCTION look_at_news();
 """
 
 FILES = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import Iterator
 
@@ -10,7 +11,8 @@ import pytest
 
 from include.errors import EgressDeniedError
 from include.gateway.http import GatewayGuard
-from include.gateway.model import Message, PreparedCommand, Reply
+from include.gateway.model import DeviceEvent, Message, PreparedCommand, Reply
+from include.kit.clock import system_clock
 from tests.integration.gateway.simulated import SimulatorProcess, command, opened, simulator_process
 from tests.integration.kit.peers import Reader, Writer, always, peer
 
@@ -233,6 +235,29 @@ class TestOtherServers:
         async with opened("http://127.0.0.1:9") as gateway:
             pass
         assert (await gateway.prepare(command()).send()).outcome == "unreachable"
+
+
+class TestEvents:
+    def event(self, device_id: str = "d1") -> DeviceEvent:
+        return DeviceEvent(device_id, "m1", "version_query", {"a": 1}, system_clock())
+
+    async def test_a_message_to_the_topic_of_events(self, simulator: SimulatorProcess) -> None:
+        async with opened(simulator.url) as gateway:
+            reply = await gateway.send_event(self.event())
+        assert reply.outcome == "acknowledged"
+        [message] = simulator.admin("GET", "devices/d1")["messages"]
+        assert message["topic_full_name"] == "$oc/devices/d1/sys/events/down"
+        assert (message["message_id"], message["payload_format"], message["ttl"]) == ("m1", "raw", 0)
+        assert json.loads(message["message"])["services"][0]["paras"] == {"a": 1}
+        assert simulator.admin("GET", "devices/d1")["ota"]["queries"] == 1
+
+    async def test_nobody_keeps_it_for_one_that_is_away(self, simulator: SimulatorProcess) -> None:
+        simulator.faults(offline=["d1"], unknown=["d2"])
+        async with opened(simulator.url) as gateway:
+            assert (await gateway.send_event(self.event())).outcome == "offline"
+            assert (await gateway.send_event(self.event("d2"))).outcome == "refused"
+            assert (await gateway.send_event(self.event("d/2"))).outcome == "refused"
+        assert simulator.admin("GET", "devices/d1")["messages"] == []
 
 
 class TestEgress:

@@ -45,6 +45,10 @@ from include.gateway.mqtt import MqttGateway
                 mqtt_version="3.1.1",
             ),
         ),
+        (
+            "mqtt://broker?shared_events=true",
+            GatewaySettings("mqtt", "mqtt://broker:1883", shared_events=True),
+        ),
     ],
 )
 def test_uris(text: str, expected: GatewaySettings) -> None:
@@ -70,7 +74,11 @@ def test_json() -> None:
         *("", "nothing", "amqp://secret@host", "http://", "mqtt://", "http://gw:99999", "mqtt://a b"),
         *("http://gw/?headers=[]", "http://gw/?headers={", 'http://gw/?headers={"Host":"x"}'),
         *("http://gw/?__extra__=[]", "{", '{"conn_type": "http", "host": "gw", "port": "x"}'),
-        *('{"conn_type": "http", "host": "gw", "extra": [1]}', "mqtt://b?mqtt_version=4"),
+        *(
+            '{"conn_type": "http", "host": "gw", "extra": [1]}',
+            "mqtt://b?mqtt_version=4",
+            "mqtt://b?mqtt_version=3.1.1&shared_events=true",
+        ),
         *("mqtt://b?presence_topic=presence", "mqtt://b?presence_topic=%2B/{device_id}"),
         "mqtt://b?presence_topic=p-{device_id}",
     ],
@@ -106,3 +114,25 @@ async def test_each_kind_has_its_gateway() -> None:
 def test_settings_show_no_secret() -> None:
     shown = repr(parse_connection("http://me:hidden@gw/?headers=%7B%22X-Auth-Token%22%3A%22hidden%22%7D"))
     assert "hidden" not in shown
+
+
+@pytest.mark.parametrize(
+    ("options", "topic"),
+    [
+        ("", "$oc/devices/+/sys/events/up"),
+        ("?mqtt_version=3.1.1", "$oc/devices/+/sys/events/up"),
+        ("?shared_events=true", "$share/carillon/$oc/devices/+/sys/events/up"),
+    ],
+)
+def test_how_events_are_subscribed_to(options: str, topic: str) -> None:
+    gateway = create_gateway(parse_connection(f"mqtt://broker{options}"))
+    assert isinstance(gateway, MqttGateway)
+    before = list(gateway.link.subscriptions)
+    gateway.listen(Nobody())
+    assert gateway.link.subscriptions == [*before, topic]
+
+
+class Nobody:
+    def heard_event(self, device_id: str, payload: bytes) -> None: ...
+
+    def heard_status(self, device_id: str, online: bool) -> None: ...

@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from datetime import UTC, datetime
 
 import orjson
 import pytest
 
 from include.errors import InvalidInputError
-from include.gateway.model import Command, GatewaySettings, Message, Reply
+from include.gateway.model import Command, DeviceEvent, GatewaySettings, Message, Reply
 from include.gateway.mqtt import MqttGateway, check_topic
-from include.gateway.topics import Presence, Question, answered, command_topic, message_topic
+from include.gateway.topics import (
+    Presence,
+    Question,
+    answered,
+    command_topic,
+    events_topic,
+    message_topic,
+    said_by,
+)
 from include.gateway.wire import (
     check_ids,
     encode,
+    event_body,
     judge_accepted,
     judge_answer,
     judge_command,
+    judge_event,
     judge_payload,
     message_body,
 )
@@ -96,6 +108,35 @@ class TestSynchronousCommand:
         assert verdict.error is not None
         assert len(verdict.error) == 500
         assert "\x00" not in verdict.error
+
+
+@pytest.mark.parametrize(
+    ("result", "outcome"),
+    [
+        ({"status": "DELIVERED"}, "acknowledged"),
+        ({"status": "PENDING"}, "acknowledged"),
+        (None, "acknowledged"),
+        ({"status": "FAILED"}, "offline"),
+        ({"status": "TIMEOUT"}, "offline"),
+    ],
+)
+def test_an_event_that_was_not_delivered_met_nobody(result: object, outcome: str) -> None:
+    body = orjson.dumps({"message_id": "1", "result": result})
+    assert judge_answer(201, None, body, judge_event).outcome == outcome
+    assert judge_answer(201, None, b"{}", judge_event).outcome == "garbage"
+
+
+def test_an_event_as_a_device_gets_it() -> None:
+    moment = datetime(2026, 11, 22, 2, 3, 4, tzinfo=UTC)
+    event = DeviceEvent("g1", "m1", "version_query", {"a": 1}, moment, object_device_id="d1")
+    service = {
+        "service_id": "$ota",
+        "event_type": "version_query",
+        "event_time": "20261122T020304Z",
+        "paras": {"a": 1},
+    }
+    assert event_body(event) == {"object_device_id": "d1", "services": [service]}
+    assert event_body(replace(event, object_device_id=None))["object_device_id"] == "g1"
 
 
 def test_what_the_gateway_only_accepts() -> None:
@@ -193,13 +234,19 @@ class TestTopics:
         with pytest.raises(InvalidInputError):
             check_topic(topic)
 
+    def test_events(self) -> None:
+        assert events_topic("d1") == "$oc/devices/d1/sys/events/down"
+        assert said_by("$oc/devices/d1/sys/events/up") == "d1"
+        for other in ("$oc/devices/d1/sys/events/down", "$oc/devices/a/b/sys/events/up", "x"):
+            assert said_by(other) is None
+
     def test_presence(self) -> None:
         presence = Presence("site.1/{device_id}/state")
         assert presence.filter == "site.1/+/state"
-        assert presence.heard("site.1/d1/state", b" Offline ")
+        assert presence.heard("site.1/d1/state", b" Offline ") == ("d1", False)
         assert presence.away == {"d1"}
-        assert not presence.heard("siteX1/d2/state", b"offline")
-        assert presence.heard("site.1/d1/state", b"")
+        assert presence.heard("siteX1/d2/state", b"offline") is None
+        assert presence.heard("site.1/d1/state", b"") == ("d1", True)
         assert presence.away == set()
         presence.heard("site.1/d1/state", b"offline")
         presence.forget()
