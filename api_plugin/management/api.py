@@ -10,6 +10,7 @@ from api_plugin.common.forms import Problem, problem_form
 from api_plugin.management import (
     bill_action_routes,
     bill_routes,
+    device_event_routes,
     device_routes,
     ledger_routes,
     metering_routes,
@@ -20,6 +21,7 @@ from api_plugin.management import (
     tariff_routes,
     timer_routes,
 )
+from api_plugin.management.device_event_schemas import DeviceEventsBody
 from api_plugin.management.reading_schemas import ReadingsBody
 
 router = APIRouter()
@@ -33,6 +35,7 @@ for part in (
     bill_routes,
     bill_action_routes,
     device_routes,
+    device_event_routes,
     timer_routes,
     status_routes,
 ):
@@ -46,6 +49,6 @@ API = Api(
     router=router,
     open_router=status_routes.open_router,
     error_form=problem_form,
-    bodies=(Problem, ReadingsBody),
+    bodies=(Problem, ReadingsBody, DeviceEventsBody),
     background=announcing,
 )
