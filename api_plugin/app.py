@@ -53,7 +53,7 @@ def create_app(name: str) -> FastAPI:
         generate_unique_id_function=operation_id,
         middleware=[
             Middleware(CatchAll, api.error_form),
-            Middleware(BodyLimit),
+            Middleware(BodyLimit, api.body_limit),
             Middleware(Authentication, api),
         ],
         exception_handlers=dict.fromkeys(

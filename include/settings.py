@@ -83,6 +83,10 @@ class Settings(BaseSettings):
         None, validation_alias=AliasChoices("CARILLON_GATEWAY_CONNECTION", "AIRFLOW_CONN_DEVICE_GATEWAY")
     )
 
+    # --- uploaded lists of devices
+    batch_file_rows: int = Field(100_000, ge=1, le=1_000_000)
+    batch_file_limit_bytes: int = Field(20_971_520, ge=1024)
+
     # --- REST
     open_apis: Annotated[dict[str, tuple[Network, ...]], NoDecode] = Field(default_factory=dict)
     request_limit_bytes: int = Field(8_388_608, ge=1024)

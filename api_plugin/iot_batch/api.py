@@ -5,13 +5,13 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from api_plugin.common.api import Api
-from api_plugin.iot_batch import package_routes, task_routes
+from api_plugin.iot_batch import file_routes, package_routes, task_routes
 from api_plugin.iot_batch.credentials import IotAuthenticator
 from api_plugin.iot_batch.errors import IotError, iot_form
 
 router = APIRouter()
-# Here go file_routes and device_routes.
-for part in (task_routes, package_routes):
+# Here go device_routes.
+for part in (task_routes, file_routes, package_routes):
     router.include_router(part.router)
 
 API = Api(
@@ -23,4 +23,5 @@ API = Api(
     authenticator=IotAuthenticator(),
     error_form=iot_form,
     bodies=(IotError,),
+    body_limit=file_routes.body_limit,
 )
