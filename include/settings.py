@@ -64,6 +64,10 @@ class Settings(BaseSettings):
     # --- billing
     billing_workers: int = Field(2, ge=1, le=64)
 
+    # --- batch tasks over REST
+    batch_actions_all_types: bool = True
+    batch_list_all_types: bool = False
+
     # --- device timers
     timer_first_day: Literal["sunday", "monday"] = "sunday"
     timer_service_id: str = Field("timer", min_length=1, max_length=64)

@@ -8,6 +8,8 @@ from api_plugin.common.api import Api
 from api_plugin.iot_batch import file_routes, package_routes, task_routes
 from api_plugin.iot_batch.credentials import IotAuthenticator
 from api_plugin.iot_batch.errors import IotError, iot_form
+from api_plugin.iot_batch.task_schemas import TargetsBody
+from include.batch.requests import TaskRequest
 
 router = APIRouter()
 # Here go device_routes.
@@ -22,6 +24,6 @@ API = Api(
     router=router,
     authenticator=IotAuthenticator(),
     error_form=iot_form,
-    bodies=(IotError,),
+    bodies=(IotError, TaskRequest, TargetsBody),
     body_limit=file_routes.body_limit,
 )

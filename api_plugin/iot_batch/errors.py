@@ -16,7 +16,10 @@ from starlette.responses import Response
 
 from api_plugin.common.errors import Failure
 from api_plugin.common.json_body import UnreadableBodyError
-from include.batch_files.model import FileMissingError, FileNameTakenError
+from api_plugin.iot_batch.device_errors import DEVICE_CODES
+from include.batch.codes import TARGET_UNFIT
+from include.batch.requests import TimeFormatError
+from include.batch.service import TaskStateError
 from include.errors import (
     AuthenticationError,
     CarillonError,
@@ -36,15 +39,17 @@ class NoCredentialError(AuthenticationError):
 CODES: Mapping[type[CarillonError], tuple[HTTPStatus, str]] = {
     InvalidInputError: (HTTPStatus.BAD_REQUEST, "IOTDA.000006"),
     UnreadableBodyError: (HTTPStatus.BAD_REQUEST, "IOTDA.000008"),
+    TimeFormatError: (HTTPStatus.BAD_REQUEST, "IOTDA.000009"),
     NoCredentialError: (HTTPStatus.UNAUTHORIZED, "IOTDA.000002"),
     AuthenticationError: (HTTPStatus.FORBIDDEN, "IOTDA.000004"),
     PermissionDeniedError: (HTTPStatus.FORBIDDEN, "IOTDA.000022"),
     NotFoundError: (HTTPStatus.NOT_FOUND, "CARILLON.0404"),
     ConflictError: (HTTPStatus.BAD_REQUEST, "IOTDA.000006"),
-    FileMissingError: (HTTPStatus.NOT_FOUND, "IOTDA.014600"),
-    FileNameTakenError: (HTTPStatus.BAD_REQUEST, "IOTDA.014602"),
+    # The vendor's code for single targets; it refuses for the state of a device with 403, too.
+    TaskStateError: (HTTPStatus.FORBIDDEN, TARGET_UNFIT),
     DatabaseUnavailableError: (HTTPStatus.SERVICE_UNAVAILABLE, "CARILLON.0503"),
     CarillonError: (HTTPStatus.INTERNAL_SERVER_ERROR, "CARILLON.0500"),
+    **DEVICE_CODES,
 }
 
 #: Of failures that are no error of ours (a path that does not exist, a body too large), by HTTP status.
