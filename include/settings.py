@@ -64,10 +64,6 @@ class Settings(BaseSettings):
     # --- billing
     billing_workers: int = Field(2, ge=1, le=64)
 
-    # --- batch tasks over REST
-    batch_actions_all_types: bool = True
-    batch_list_all_types: bool = False
-
     # --- device timers
     timer_first_day: Literal["sunday", "monday"] = "sunday"
     timer_service_id: str = Field("timer", min_length=1, max_length=64)
@@ -75,6 +71,13 @@ class Settings(BaseSettings):
     timer_timeout_seconds: float = Field(20.0, gt=0, le=120)
     timer_offline: Literal["skip", "deliver_when_online", "shadow_desired"] = "skip"
     timer_offline_ttl_seconds: float = Field(3600.0, ge=1, le=604_800)
+
+    # --- batch tasks
+    batch_shards: int = Field(4, ge=1, le=64)
+    batch_in_flight: int = Field(512, ge=1, le=10_000)
+    batch_command_timeout_seconds: float = Field(20.0, gt=0, le=120)
+    batch_actions_all_types: bool = True
+    batch_list_all_types: bool = False
 
     # --- outbound calls
     egress_allow: Annotated[tuple[Network, ...], NoDecode] = ()

@@ -15,7 +15,7 @@ from include.batch.codes import TARGET_UNFIT
 from include.batch.expansion import expand
 from include.batch.model import UPGRADE_TYPES, SubtaskStatus, TargetResult, Task, TaskStatus
 from include.batch.service import BatchService, TaskStateError
-from include.batch.settling import settle
+from include.batch.settling import reopen, settle
 from include.batch.states import (
     CONFIRM_REFUSED,
     CONFIRMED,
@@ -24,7 +24,6 @@ from include.batch.states import (
     STOP_REFUSED,
     STOPPED,
 )
-from include.batch.subtask_repository import SubtaskRepository
 from include.errors import DatabaseUnavailableError
 from include.kit.clock import Clock, system_clock
 from include.kit.db import Connection
@@ -54,14 +53,9 @@ class BatchActions:
         task = await self.service.lock(task_id)
         self._check(task, "retried", RETRY_REFUSED)
         fit, results = await self._choose(task, targets, RETRIED)
-        now = self.clock()
-        reopened = await SubtaskRepository(self.connection).reopen_subtasks(
-            task, RETRIED, wake_at=now, now=now, targets=fit
-        )
+        reopened = await reopen(self.connection, task, RETRIED, self.clock(), targets=fit)
         if reopened and task.finished:
-            await self.tasks.move_task(task.id, "Processing", now)
             await self.tasks.want_run(task.id)
-        await self.tasks.notify_task(task.id)
         return results
 
     async def stop(self, task_id: str, targets: Sequence[str] | None = None) -> list[TargetResult]:

@@ -1,23 +1,23 @@
-"""Error codes of sub-tasks: those of IoTDA where research `iot.md` A8 knows one, else of our own.
+"""The error codes of sub-tasks, and of single targets of a call (research `iot.md` A8).
 
-Codes of our own begin with `CARILLON.`, so that nobody takes them for the vendor's.
+Those of calls are in `api_plugin/iot_batch/errors.py`.
 """
 
 from __future__ import annotations
 
-NO_DEVICE = "IOTDA.014000"
-OFFLINE = "IOTDA.014016"
-TIMEOUT = "IOTDA.014111"
-INVALID_INPUT = "IOTDA.000006"
+INVALID = "IOTDA.000006"
+DEVICE_MISSING = "IOTDA.014000"
+DEVICE_OFFLINE = "IOTDA.014016"
+COMMAND_TIMEOUT = "IOTDA.014111"
 #: Of a call on named targets: this one is not in a status for it.
 TARGET_UNFIT = "IOTDA.014219"
 
+# --- of our own, as those of upgrades in `include/ota/reasons.py`: why a sub-task failed or was stopped.
 GATEWAY_UNREACHABLE = "CARILLON.0001"
-GATEWAY_GARBAGE = "CARILLON.0002"
+GATEWAY_UNREADABLE = "CARILLON.0002"
 GATEWAY_REFUSED = "CARILLON.0003"
 DEVICE_REFUSED = "CARILLON.0101"
 DEVICE_FROZEN = "CARILLON.0102"
 TOO_MANY_WAITING = "CARILLON.0103"
-MESSAGE_ID_USED = "CARILLON.0104"
 INTERRUPTED = "CARILLON.0201"
 DEFECT = "CARILLON.0202"

@@ -82,9 +82,9 @@ ORDER BY id LIMIT %(limit)s
 -- Whoever works on a task looks at it again once this is committed.
 SELECT pg_notify('carillon_batch', %(id)s::text)
 
--- name: lock_sending
+-- name: try_lock_sending
 -- Nobody may stop this task while what was just claimed leaves; held by this session.
-SELECT pg_advisory_lock_shared(%(lock_class)s, %(key)s)
+SELECT pg_try_advisory_lock_shared(%(lock_class)s, %(key)s) AS held
 
 -- name: unlock_sending
 -- What was claimed has left.
@@ -233,8 +233,8 @@ SELECT least(
      WHERE batch_id = %(id)s AND (status = 'Processing') AND wake_at IS NOT NULL AND claimed_by IS NULL
      ORDER BY wake_at, id LIMIT 1),
     (SELECT wake_at FROM batch_subtask
-     WHERE batch_id = %(id)s AND NOT (status = 'Processing') AND wake_at IS NOT NULL AND claimed_by IS NULL
-       AND wave <= %(open_wave)s
+     WHERE %(fresh)s AND batch_id = %(id)s AND NOT (status = 'Processing') AND wake_at IS NOT NULL
+       AND claimed_by IS NULL AND wave <= %(open_wave)s
      ORDER BY wake_at, id LIMIT 1)) AS wake_at
 
 -- name: main_failure

@@ -136,9 +136,13 @@ class TaskRepository:
 
     # --- stop and sending exclude each other
 
-    async def lock_sending(self, id: int) -> None:
-        """Keep stops of a task waiting until `unlock_sending`, or until the session ends."""
-        await self._run(queries.lock_sending, lock_class=SENDING_LOCK_CLASS, key=_key(id))
+    async def try_lock_sending(self, id: int) -> bool:
+        """Keep stops of a task waiting until `unlock_sending`, or until the session ends.
+
+        :returns: False where a stop has the lock or waits for it
+        """
+        [row] = await self._rows(queries.try_lock_sending, lock_class=SENDING_LOCK_CLASS, key=_key(id))
+        return bool(row["held"])
 
     async def unlock_sending(self, id: int) -> None:
         await self._run(queries.unlock_sending, lock_class=SENDING_LOCK_CLASS, key=_key(id))

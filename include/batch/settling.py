@@ -5,7 +5,7 @@ Everything here is inside the transaction of a caller who has locked the task.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from include.batch.model import FINISHED, Progress, Step, Subtask, SubtaskStatus, Task, TaskStatus
@@ -43,6 +43,29 @@ async def release(
     if released and task.status == "Stopping":
         await settle(connection, task.id, now)
     return released
+
+
+async def reopen(
+    connection: Connection,
+    task: Task,
+    statuses: Collection[SubtaskStatus],
+    now: datetime,
+    *,
+    targets: Sequence[str] | None = None,
+) -> list[str]:
+    """Have sub-tasks begin anew, all of these statuses or named ones, and their task with them if it had ended.
+
+    :returns: their targets
+    """
+    reopened = await SubtaskRepository(connection).reopen_subtasks(
+        task, statuses, wake_at=now, now=now, targets=targets
+    )
+    tasks = TaskRepository(connection)
+    if reopened and task.finished:
+        await tasks.move_task(task.id, "Processing", now)
+    if reopened:
+        await tasks.notify_task(task.id)
+    return reopened
 
 
 async def settle(connection: Connection, id: int, now: datetime) -> TaskStatus:

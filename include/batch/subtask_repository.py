@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, LiteralString
 
-from include.batch.codes import INTERRUPTED, NO_DEVICE
+from include.batch.codes import DEVICE_MISSING, INTERRUPTED
 from include.batch.model import Step, Subtask, SubtaskStatus, Task
 from include.batch.repository import queries
 from include.devices.model import Status as DeviceStatus
@@ -41,7 +41,7 @@ class SubtaskRepository:
     async def insert_subtasks(self, id: int, *, wake_at: datetime | None, now: datetime) -> int:
         """Make the sub-tasks of a task from what it was asked for; returns how many."""
         cursor = await self.connection.execute(
-            queries.insert_subtasks, {"id": id, "wake_at": wake_at, "error_code": NO_DEVICE, "now": now}
+            queries.insert_subtasks, {"id": id, "wake_at": wake_at, "error_code": DEVICE_MISSING, "now": now}
         )
         return cursor.rowcount
 
@@ -131,8 +131,12 @@ class SubtaskRepository:
         )
         return [row["target"] for row in rows]
 
-    async def next_wake(self, task: Task) -> datetime | None:
-        [row] = await self._rows(queries.next_wake, id=task.id, open_wave=task.open_wave)
+    async def next_wake(self, task: Task, *, fresh: bool = True) -> datetime | None:
+        """Return when something is due next.
+
+        :param fresh: also of what begins an attempt
+        """
+        [row] = await self._rows(queries.next_wake, id=task.id, open_wave=task.open_wave, fresh=fresh)
         wake_at: datetime | None = row["wake_at"]
         return wake_at
 
