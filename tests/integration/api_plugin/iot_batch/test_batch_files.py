@@ -17,14 +17,15 @@ import xlsxwriter
 import xlwt
 from huaweicloudsdkcore.http.formdata import FormFile
 from huaweicloudsdkiotda import v5 as iotda
+from openpyxl import Workbook
 
 from include.batch_files.service import find_file
 from include.cli.home import ROOT
 from include.errors import NotFoundError
 from include.settings import get_settings
 from tests.builders import make_token
+from tests.integration.api_plugin.iot_batch.iot_wire import PROJECT
 
-PROJECT = "0123456789abcdef0123456789abcdef"
 TABLE = [("device_id", "设备名称"), ("d1", "阀门一号"), ("d2", "")]
 
 
@@ -86,7 +87,7 @@ class TestByTheSdk:
             (3, {"device_id": "d2"}),
         ]
         assert await sdk.call("list_batch_task_files") == {"files": [made]}
-        assert await sdk.call("delete_batch_task_file", file_id=made["file_id"]) == {}
+        assert await sdk.call("delete_batch_task_file", file_id=made["file_id"]) is None
         assert await sdk.call("list_batch_task_files") == {"files": []}
         assert await sdk.refused("delete_batch_task_file", file_id=made["file_id"]) == (
             404,
@@ -165,12 +166,12 @@ class TestBadInput:
             (
                 "a.xlsx",
                 b"PK\x03\x04" + b"x" * 99,
-                "file: cannot be read as a spreadsheet (.xlsx): File is not",
+                "file: cannot be read as a spreadsheet (.xlsx): ",
             ),
             (
                 "a.xls",
                 b"\xd0\xcf\x11\xe0" + b"x" * 99,
-                "file: cannot be read as a spreadsheet (.xls, not encry",
+                "file: cannot be read as a spreadsheet (.xls, ",
             ),
             ("a.csv", b"device_id\n\xff\xff\xff", "file: is text neither in UTF-8 nor in GB18030"),
             ("a.csv", b"device_id,colour\nd1,red", "file: has unknown columns colour; expected device_id"),
@@ -184,8 +185,11 @@ class TestBadInput:
         assert (status, code, message[: len(words)]) == (400, "IOTDA.000006", words)
 
     async def test_a_bomb(self, sdk, tmp_path):
-        table = [("device_id", "name"), *[("d", "x" * 30_000)] * 300]
-        assert await refused(sdk, write(tmp_path / "a.xlsx", table)) == (
+        book = Workbook()
+        for row in [("device_id", "name"), *[("d", "x" * 30_000)] * 300]:
+            book.active.append(row)
+        book.save(tmp_path / "a.xlsx")
+        assert await refused(sdk, tmp_path / "a.xlsx") == (
             400,
             "IOTDA.000006",
             "file: has a part that unpacks to more than 200 times its size: save it as CSV",
