@@ -20,8 +20,9 @@ from pydantic import ValidationError
 from include.batch_files.model import PROBLEMS_TOLD, Contents, UnusableRowsError
 from include.batch_files.rows import HEADINGS, TargetRow
 from include.errors import InvalidInputError, RowProblem
-from include.kit.headings import cell_problem, match_headings
+from include.kit.headings import match_headings
 from include.kit.tables import open_table, trimmed
+from include.kit.validation import message_of
 from include.kit.xlsx import Weights
 
 #: Of an uploaded spreadsheet, unpacked.
@@ -107,7 +108,7 @@ class _Reader:
             row = TargetRow.model_validate(told)
         except ValidationError as error:
             for item in error.errors(include_url=False, include_input=False):
-                self._complain(number, str(item["loc"][0]) if item["loc"] else None, cell_problem(item))
+                self._complain(number, str(item["loc"][0]) if item["loc"] else None, message_of(item))
             return None
         if self.seen.setdefault(row.key, number) != number:
             self._complain(number, "device_id", f"{row.key!r} stands in row {self.seen[row.key]} already")

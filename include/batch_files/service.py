@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TextIO
 from uuid import uuid4
 
+from include.batch.model import TaskType
 from include.batch_files.model import (
     FILE_LIFE,
     FILES_MOST,
@@ -19,6 +20,9 @@ from include.batch_files.repository import BatchFileRepository
 from include.errors import ConflictError, InvalidInputError
 from include.kit.clock import Clock, system_clock
 from include.kit.db import Connection
+
+#: Beside what tells a device.
+COLUMNS_NEEDED: Mapping[TaskType, Sequence[str]] = {"createDevices": ("product_id", "node_id")}
 
 
 def check_file_name(name: str) -> str:
@@ -89,11 +93,20 @@ class BatchFileService:
         await self.repository.delete_expired(now)
 
 
-async def find_file(
-    connection: Connection, project_id: str, file_id: str, *, clock: Clock = system_clock
+async def resolve_file(
+    connection: Connection, project_id: str, task_type: TaskType, file_id: str, *, clock: Clock = system_clock
 ) -> BatchFile:
-    """Return a file of a project, whosever it is. Raises FileMissingError."""
+    """Return the file that a task takes its targets from, whosever in the project it is.
+
+    :raises FileMissingError: there is none, or it has aged out
+    :raises InvalidInputError: it lacks columns that tasks of this type need
+    """
     found = await BatchFileRepository(connection).find_file(project_id, file_id, clock())
     if found is None:
         raise FileMissingError(f"there is no file {file_id!r}")
+    missing = [name for name in COLUMNS_NEEDED.get(task_type, ()) if name not in found.columns]
+    if missing:
+        raise InvalidInputError(
+            f"the file lacks the columns {', '.join(missing)}, which {task_type} needs", field="document_source"
+        )
     return found

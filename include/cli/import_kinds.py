@@ -16,7 +16,8 @@ from include.devices.registry import RegistryService
 from include.devices.rows import DeviceFileRow, DeviceRow
 from include.errors import RowProblem
 from include.kit.db import Connection
-from include.kit.headings import cell_problem, match_headings
+from include.kit.headings import match_headings
+from include.kit.validation import message_of
 from include.metering.flat import FlatRowService
 from include.metering.installations import InstallationService
 from include.metering.meters import MeterService
@@ -268,7 +269,7 @@ class RowReader:
         told = {one.field for one in self.problems if one.row == number}
         if self.heading(name) in told or (told and not name):
             return  # a moment that cannot be read is missing, too, and what hangs together lacks a part
-        self._complain(number, name, cell_problem(item))
+        self._complain(number, name, message_of(item))
 
     def _complain(self, number: int, name: str, message: str) -> None:
         self.problems.append(RowProblem(self.heading(name), message, number))

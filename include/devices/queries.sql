@@ -166,19 +166,19 @@ FROM (
 JOIN device d ON d.id = page.id
 ORDER BY page.name, d.id
 
--- name: delete_device
--- A device goes with its bindings, shadow, commands and messages; its children refuse that.
-DELETE FROM device WHERE id = %(id)s
+-- name: delete_devices
+-- Devices go with their bindings, shadows, commands and messages; their children refuse that.
+DELETE FROM device WHERE id = ANY(%(ids)s)
 
--- name: freeze_device
--- A device may not speak any more.
+-- name: freeze_devices
+-- Devices may not speak any more.
 UPDATE device SET status = 'FROZEN', status_before_freeze = status, updated_at = %(now)s
-WHERE id = %(id)s AND status <> 'FROZEN'
+WHERE id = ANY(%(ids)s) AND status <> 'FROZEN'
 
--- name: unfreeze_device
--- A frozen device is again what it was, or what was heard of it since.
+-- name: unfreeze_devices
+-- Frozen devices are again what they were, or what was heard of them since.
 UPDATE device SET status = status_before_freeze, status_before_freeze = NULL, updated_at = %(now)s
-WHERE id = %(id)s AND status = 'FROZEN'
+WHERE id = ANY(%(ids)s) AND status = 'FROZEN'
 
 -- name: mark_devices
 -- What became of the connections of devices at a moment, unless something later is known; a frozen one stays frozen.

@@ -104,14 +104,14 @@ class DeviceRepository(Statements):
         )
         return [_device(row) for row in rows]
 
-    async def delete_device(self, device_id: int) -> None:
-        await self.run(queries.delete_device, id=device_id)
+    async def delete_devices(self, ids: Sequence[int]) -> None:
+        await self.run(queries.delete_devices, ids=list(ids))
 
-    async def freeze_device(self, device_id: int, now: datetime) -> None:
-        await self.run(queries.freeze_device, id=device_id, now=now)
+    async def freeze_devices(self, ids: Sequence[int], now: datetime) -> None:
+        await self.run(queries.freeze_devices, ids=list(ids), now=now)
 
-    async def unfreeze_device(self, device_id: int, now: datetime) -> None:
-        await self.run(queries.unfreeze_device, id=device_id, now=now)
+    async def unfreeze_devices(self, ids: Sequence[int], now: datetime) -> None:
+        await self.run(queries.unfreeze_devices, ids=list(ids), now=now)
 
     async def mark_devices(self, device_ids: Collection[str], status: str, at: datetime) -> list[str]:
         """Return the devices of which the status is another now."""

@@ -1,10 +1,9 @@
-"""What the columns of a file are, by headings as people write them; what a model finds wrong with a cell."""
+"""What the columns of a file are, by headings as people write them."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from include.errors import InvalidInputError
 
@@ -31,17 +30,6 @@ def match_headings(
         if wrong:
             raise InvalidInputError(f"{words} columns {', '.join(wrong)}; expected {expected}", field="file")
     return found
-
-
-def cell_problem(item: Mapping[str, Any]) -> str:
-    """Return what one of pydantic's `errors()` says of a cell."""
-    match item["type"]:
-        case "missing":
-            return "is required"
-        case "value_error":
-            return str(item["ctx"]["error"])
-        case _:
-            return re.sub(r"^(Input|String|Value) should ", "must ", str(item["msg"]))
 
 
 def _plain(heading: str) -> str:

@@ -19,9 +19,9 @@ from huaweicloudsdkcore.http.formdata import FormFile
 from huaweicloudsdkiotda import v5 as iotda
 from openpyxl import Workbook
 
-from include.batch_files.service import find_file
+from include.batch_files.service import resolve_file
 from include.cli.home import ROOT
-from include.errors import NotFoundError
+from include.errors import InvalidInputError, NotFoundError
 from include.settings import get_settings
 from tests.builders import make_token
 from tests.integration.api_plugin.iot_batch.iot_wire import PROJECT
@@ -123,7 +123,7 @@ class TestByTheSdk:
         assert (await sdk.refused("delete_batch_task_file", file_id=made["file_id"]))[1] == "IOTDA.014600"
         async with database.transaction() as session:
             with pytest.raises(NotFoundError):
-                await find_file(session, PROJECT, made["file_id"])
+                await resolve_file(session, PROJECT, "deleteDevices", made["file_id"])
         # A task that has still to take its targets keeps the rows; the next upload ends the others.
         connection.execute(
             "INSERT INTO batch_task (task_id, project_id, task_name, task_type, document_source, created_at,"
@@ -146,9 +146,11 @@ class TestByTheSdk:
         assert (await elsewhere.refused("list_batch_task_files"))[:2] == (403, "IOTDA.000022")
         # A task of the project may use it, one of another project may not.
         async with database.transaction() as session:
-            assert (await find_file(session, PROJECT, made["file_id"])).rows == 2
+            assert (await resolve_file(session, PROJECT, "deleteDevices", made["file_id"])).rows == 2
+            with pytest.raises(InvalidInputError, match="lacks the columns product_id, node_id, which creat"):
+                await resolve_file(session, PROJECT, "createDevices", made["file_id"])
             with pytest.raises(NotFoundError):
-                await find_file(session, "another", made["file_id"])
+                await resolve_file(session, "another", "deleteDevices", made["file_id"])
 
 
 class TestBadInput:
