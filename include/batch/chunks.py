@@ -1,4 +1,4 @@
-"""What the platform does alone, without a word to a device: claimed, performed and recorded at once, in chunks.
+"""What the platform does alone, without a word to a device: claimed, performed and recorded in chunks.
 
 All three in one transaction, so each sub-task is performed exactly once, whatever is killed.
 """

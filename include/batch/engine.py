@@ -134,7 +134,7 @@ class BatchEngine:
             self.drop(id, subtask)
 
     def drop(self, id: int, subtask: Subtask) -> None:
-        """This process has a sub-task in hand no more; one that was not recorded is free for who looks next."""
+        """This process has it in hand no more; what was not recorded is free for whoever looks next."""
         mine = self.held[id]
         mine[subtask.id] -= 1
         if not mine[subtask.id]:

@@ -53,7 +53,7 @@ async def reopen(
     *,
     targets: Sequence[str] | None = None,
 ) -> list[str]:
-    """Have sub-tasks begin anew, all of these statuses or named ones, and their task with them if it had ended.
+    """Have sub-tasks begin anew, all of these statuses or named ones, and with them a task that had ended.
 
     :returns: their targets
     """

@@ -13,7 +13,7 @@ from include.errors import InvalidInputError
 M = TypeVar("M", bound=BaseModel)
 
 #: How pydantic begins its sentences; ours begin with the field.
-_SUBJECT = re.compile(r"^(Input|String|Dictionary|List|Value) should ")
+_SUBJECT = re.compile(r"^(Input|String|Dictionary|Value) should ")
 
 
 def message_of(item: Mapping[str, Any]) -> str:
