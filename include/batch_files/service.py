@@ -107,6 +107,7 @@ async def resolve_file(
     missing = [name for name in COLUMNS_NEEDED.get(task_type, ()) if name not in found.columns]
     if missing:
         raise InvalidInputError(
-            f"the file lacks the columns {', '.join(missing)}, which {task_type} needs", field="document_source"
+            f"the file lacks the columns {', '.join(missing)}, which {task_type} needs",
+            field="document_source",
         )
     return found
