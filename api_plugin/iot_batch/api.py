@@ -6,15 +6,28 @@ from fastapi import APIRouter
 
 from api_plugin.common.api import Api
 from api_plugin.common.reconciler import reconciling
-from api_plugin.iot_batch import file_routes, package_routes, task_routes
+from api_plugin.iot_batch import (
+    device_group_routes,
+    device_routes,
+    file_routes,
+    package_routes,
+    task_routes,
+    traffic_routes,
+)
 from api_plugin.iot_batch.credentials import IotAuthenticator
 from api_plugin.iot_batch.errors import IotError, iot_form
 from api_plugin.iot_batch.task_schemas import TargetsBody
 from include.batch.requests import TaskRequest
 
 router = APIRouter()
-# Here go device_routes.
-for part in (task_routes, file_routes, package_routes):
+for part in (
+    task_routes,
+    file_routes,
+    package_routes,
+    device_routes,
+    traffic_routes,
+    device_group_routes,
+):
     router.include_router(part.router)
 
 API = Api(

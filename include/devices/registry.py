@@ -7,7 +7,7 @@ are encrypted before they leave this file and never part of what is returned, bu
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from pydantic import SecretStr
@@ -21,6 +21,7 @@ from include.devices.errors import (
 from include.devices.model import Device, DeviceFilter, LockedDevice
 from include.devices.rows import DeviceChanges, DeviceFields, DeviceRow
 from include.devices.scope import DeviceScope
+from include.errors import InvalidInputError
 from include.kit.secrets import SecretUnreadableError, decrypt, encrypt
 from include.kit.validation import checked
 from include.metering.model import Tally
@@ -61,6 +62,16 @@ class RegistryService(DeviceScope):
         with alone():
             await self.put([changed_row(found, locked, changes)])
         return await self.find(device_id)
+
+    async def retag(self, device_id: str, *, add: Mapping[str, str], remove: Collection[str] = ()) -> Device:
+        """Give a device tags, and take some away. Raises DeviceMissingError; InvalidInputError."""
+        await self._locked(device_id)
+        found = await self.find(device_id)
+        missing = [key for key in remove if key not in found.tags]
+        if missing:
+            raise InvalidInputError(f"the device has no tag {missing[0]!r}", field="tag_keys")
+        kept = {key: value for key, value in found.tags.items() if key not in remove}
+        return await self.change(device_id, checked(DeviceChanges, {"tags": {**kept, **add}}))
 
     async def put(self, rows: Sequence[DeviceRow]) -> Tally:
         """Store devices by device_id."""

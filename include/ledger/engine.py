@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import ClassVar
 
-from include.errors import InvalidInputError
 from include.gateway.model import DeviceGateway
+from include.gateway.shared import SharedGateway
 from include.kit.clock import system_clock
 from include.kit.db import Database, database_url
 from include.kit.egress import EgressGuard
@@ -55,8 +55,7 @@ class Engine:
             response_limit_bytes=settings.response_limit_bytes,
         )
         self.senders = Senders(settings.senders)
-        self.gateway_lock = asyncio.Lock()
-        self.opened_gateway: DeviceGateway | None = None
+        self.shared_gateway = SharedGateway()
         self.held: dict[int, object] = {}
         self.tasks: set[asyncio.Task[None]] = set()
         self.coming: Counter[datetime] = Counter()
@@ -102,25 +101,14 @@ class Engine:
 
         :raises InvalidInputError: none is set, or what is set cannot be used
         """
-        from include.gateway.connect import create_gateway, read_gateway_settings
-
-        async with self.gateway_lock:
-            if self.opened_gateway is None:
-                settings = read_gateway_settings()
-                if settings is None:
-                    raise InvalidInputError("there is no such connection", field="device_gateway")
-                gateway = create_gateway(settings)
-                await gateway.open()
-                self.opened_gateway = gateway
-        return self.opened_gateway
+        return await self.shared_gateway.get()
 
     async def close(self) -> None:
         await asyncio.gather(*self.tasks, return_exceptions=True)
         await self.senders.close()
         await self.records.close()
         await self.claims.close()
-        if self.opened_gateway:
-            await self.opened_gateway.close()
+        await self.shared_gateway.close()
         await self.client.aclose()
         await self.presence.close()
         await self.database.close()

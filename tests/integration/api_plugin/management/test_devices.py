@@ -28,6 +28,7 @@ SHOWN = {
     "description": None,
     "auth_type": "SECRET",
     "fingerprint": None,
+    "secure_access": True,
     "has_secret": True,
     "status": "INACTIVE",
     "status_at": None,
