@@ -39,15 +39,15 @@ async def add_device(body: DeviceBody, devices: DevicesDep) -> DeviceResponse:
     """Make a device. This answer alone shows its secret."""
     row = with_secret(checked(DeviceRow, body.values(devices.project_id)))
 
-    async def work(service: RegistryService) -> Device:
-        device, _ = await service.create(row)
+    async def work(service: BulkDeviceService) -> Device:
+        _require(await service.create_each([row]))
         if body.shadow:
             desired = [ShadowRow(**one.model_dump()) for one in body.shadow]
             shadows = ShadowsService(service.connection, projects=service.projects)
-            await shadows.put_desired(device.device_id, desired)
-        return device
+            await shadows.put_desired(row.key, desired)
+        return await service.find(row.key)
 
-    return device_response(await devices.run(RegistryService, work), row.secret)
+    return device_response(await devices.run(BulkDeviceService, work), row.secret)
 
 
 @router.get("/{project_id}/devices", tags=["devices"])

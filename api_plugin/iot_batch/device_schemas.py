@@ -1,4 +1,4 @@
-"""Devices and device groups on the wire: research `iot.md` A12; forms of texts as the vendor's SDK has them."""
+"""Devices and device groups on the wire (research `iot.md` A12), texts in the forms of the vendor's SDK."""
 
 from __future__ import annotations
 

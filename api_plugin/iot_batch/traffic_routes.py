@@ -102,7 +102,8 @@ async def list_async_history_commands(
     return await _commands(device_id, devices, span, wanted)
 
 
-@router.get("/async-commands-history/count", tags=["device commands"])
+@router.post("/async-commands-history/count", tags=["device commands"])
+@router.get("/async-commands-history/count", include_in_schema=False)
 async def count_async_history_commands(
     device_id: DevicePath,
     devices: DevicesDep,

@@ -23,7 +23,8 @@ def devices(connection):
     """A gateway with two sub-devices, two devices, and one of another project."""
     connection.execute(
         "INSERT INTO device (device_id, project_id, product_id, node_id, name, gateway_id, status,"
-        " created_at, updated_at) SELECT id, project, product, id, id, gateway, status, now(), now() FROM (VALUES"
+        " created_at, updated_at) SELECT id, project, product, id, id, gateway, status, now(), now()"
+        " FROM (VALUES"
         " ('hub', 'p1', 'hub', NULL, 'ONLINE'), ('sub-1', 'p1', 'valve', 'hub', 'OFFLINE'),"
         " ('sub-2', 'p1', 'valve', 'hub', 'OFFLINE'), ('d1', 'p1', 'valve', NULL, 'ONLINE'),"
         " ('d2', 'p1', 'valve', NULL, 'INACTIVE'), ('foreign', 'p2', 'valve', NULL, 'ONLINE')"
