@@ -8,8 +8,7 @@ import re
 
 import pytest
 
-from include.batch.chunks import Chunks
-from include.batch.local import LOCAL_PERFORMERS
+from include.batch.runs import BatchRun
 from include.batch_files.model import Contents
 from include.batch_files.rows import TargetRow
 from include.batch_files.service import BatchFileService
@@ -58,8 +57,7 @@ def perform(make_engine, database, connection):
             document_source=source,
             **changes,
         )
-        shard = Chunks(await make_engine(), task, LOCAL_PERFORMERS[task_type], lambda line: None)
-        await shard.run()
+        await BatchRun(await make_engine(), task.task_id, lambda line: None).fan_out(0)
         run.task = task
         return subtasks(connection, task, "target, status, error_code, error_msg, output")
 
@@ -230,7 +228,7 @@ class TestDelete:
         task = await add_task(database, now=system_clock(), task_type="deleteDevices", targets=["d1", "d2"],
                               document=None)  # fmt: skip
         connection.execute("DELETE FROM device WHERE device_id = 'd1'")
-        await Chunks(await make_engine(), task, LOCAL_PERFORMERS["deleteDevices"], lambda line: None).run()
+        await BatchRun(await make_engine(), task.task_id, lambda line: None).fan_out(0)
         assert subtasks(connection, task, "target, status, error_code, error_msg") == [
             ("d1", "Fail", "IOTDA.014000", "there is no device 'd1'"),
             ("d2", "Success", None, None),

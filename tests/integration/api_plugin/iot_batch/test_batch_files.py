@@ -19,9 +19,12 @@ from huaweicloudsdkcore.http.formdata import FormFile
 from huaweicloudsdkiotda import v5 as iotda
 from openpyxl import Workbook
 
+from include.batch.expansion import expand
+from include.batch.repository import TaskRepository
 from include.batch_files.service import resolve_file
 from include.cli.home import ROOT
 from include.errors import InvalidInputError, NotFoundError
+from include.kit.clock import system_clock
 from include.settings import get_settings
 from tests.builders import make_token
 from tests.integration.api_plugin.iot_batch.iot_wire import PROJECT
@@ -151,6 +154,40 @@ class TestByTheSdk:
                 await resolve_file(session, PROJECT, "createDevices", made["file_id"])
             with pytest.raises(NotFoundError):
                 await resolve_file(session, "another", "deleteDevices", made["file_id"])
+
+
+class TestInTasks:
+    async def create(self, sdk, task_type, file_id, call="create", **fields):
+        return await getattr(sdk, call)(
+            task_name="of_a_file", task_type=task_type, document_source=file_id, **fields
+        )
+
+    async def test_a_task_takes_its_targets_from_a_file(self, sdk, connection, database, tmp_path):
+        table = [("产品ID", "设备标识码", "密钥"), ("valve", "n1", "told-secret"), ("valve", "n2", "")]
+        file = await upload(sdk, write(tmp_path / "a.xlsx", table))
+        made = await self.create(sdk, "createDevices", file["file_id"])
+        await sdk.call("delete_batch_task_file", file_id=file["file_id"])
+        async with database.transaction() as session:
+            task = await TaskRepository(session).find_task(task_id=made["task_id"], projects=[PROJECT])
+            await expand(session, task.id, system_clock())
+        rows = connection.execute("SELECT target, input FROM batch_subtask ORDER BY id").fetchall()
+        assert [row["target"] for row in rows] == ["valve_n1", "valve_n2"]
+        assert "told-secret" not in str(rows)
+
+    async def test_files_that_are_not_there_or_do_not_suit(self, sdk, tmp_path):
+        file = await upload(sdk, write(tmp_path / "a.csv"))
+        body = iotda.CreateBatchTask(
+            task_name="n", task_type="createDevices", document_source=file["file_id"]
+        )
+        assert await sdk.refused("create_batch_task", body=body) == (
+            400,
+            "IOTDA.000006",
+            "document_source: the file lacks the columns product_id, node_id, which createDevices needs",
+        )
+        body = iotda.CreateBatchTask(task_name="n", task_type="deleteDevices", document_source="none")
+        assert (await sdk.refused("create_batch_task", body=body))[:2] == (404, "IOTDA.014600")
+        # Of several sources the first counts: nobody asks for the file then.
+        await self.create(sdk, "deleteDevices", "none", targets=["d1"])
 
 
 class TestBadInput:
