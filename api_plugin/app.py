@@ -30,6 +30,7 @@ from api_plugin.device_schedule.api import API as TIMERS
 from api_plugin.iot_batch.api import API as IOT
 from api_plugin.management.api import API as MANAGEMENT
 from include.errors import CarillonError
+from include.gateway.shared import SharedGateway
 
 VERSION = "1"
 
@@ -53,7 +54,7 @@ def create_app(name: str) -> FastAPI:
         generate_unique_id_function=operation_id,
         middleware=[
             Middleware(CatchAll, api.error_form),
-            Middleware(BodyLimit),
+            Middleware(BodyLimit, api.body_limit),
             Middleware(Authentication, api),
         ],
         exception_handlers=dict.fromkeys(
@@ -69,15 +70,19 @@ def create_app(name: str) -> FastAPI:
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Lend the app the process's database, and run what its API wants to have run beside it."""
+    """Lend the app the process's database and a device gateway, and run what its API wants beside it."""
     api: Api = app.state.api
     async with shared_database() as database:
         app.state.database = database
-        if database is None or api.background is None:
-            yield
-            return
-        async with api.background(database):
-            yield
+        app.state.gateway = gateway = SharedGateway()
+        try:
+            if database is None or api.background is None:
+                yield
+                return
+            async with api.background(database):
+                yield
+        finally:
+            await gateway.close()
 
 
 def operation_id(route: APIRoute) -> str:

@@ -99,6 +99,9 @@ class Settings(BaseSettings):
     upgrade_quiet_seconds: float = Field(900.0, gt=0)
     upgrade_notice: Literal["v1", "v2"] = "v2"
     upgrade_file_url: str = "https://{bucket_name}.obs.{region_name}.myhuaweicloud.com/{object_key}"
+    # --- uploaded lists of devices
+    batch_file_rows: int = Field(100_000, ge=1, le=1_000_000)
+    batch_file_limit_bytes: int = Field(20_971_520, ge=1024)
 
     # --- REST
     open_apis: Annotated[dict[str, tuple[Network, ...]], NoDecode] = Field(default_factory=dict)

@@ -11,8 +11,8 @@ from typing import Any
 
 import httpx
 import psycopg
-from fastapi import FastAPI
 import uvicorn
+from fastapi import FastAPI
 from psycopg import sql
 from starlette.applications import Starlette
 from starlette.routing import Mount

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from api_plugin.common.auth import Authenticator, TokenAuthenticator
 from api_plugin.common.errors import ErrorForm
+from api_plugin.common.limits import request_limit
 from include.kit.db import Database
 from include.tokens.model import ApiName
 
@@ -27,6 +28,7 @@ class Api:
     :ivar authenticator: what its credential is
     :ivar open_router: the routes that anybody may call
     :ivar bodies: models of request bodies that its routes read themselves, for the OpenAPI document
+    :ivar body_limit: how many bytes the body of a request to a path may have
     :ivar background: what runs beside it as long as the app does
     """
 
@@ -40,6 +42,7 @@ class Api:
     authenticator: Authenticator = field(default_factory=TokenAuthenticator)
     open_router: APIRouter = field(default_factory=APIRouter)
     bodies: Sequence[type[BaseModel]] = ()
+    body_limit: Callable[[str], int] = request_limit
     background: Callable[[Database], AbstractAsyncContextManager[None]] | None = None
 
     @property

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from include.settings import get_settings
 
 
+def request_limit(path: str) -> int:
+    """Return CARILLON_REQUEST_LIMIT_BYTES, whatever the path is."""
+    return get_settings().request_limit_bytes
+
+
 class BodyLimit:
-    """Refuses to read on when a body is larger than CARILLON_REQUEST_LIMIT_BYTES.
+    """Refuses to read on when a body is larger than its path allows.
 
     The refusal is raised where the body is read, so it comes out in the API's own form.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, limit_of: Callable[[str], int]) -> None:
         self.app = app
+        self.limit_of = limit_of
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        limit = get_settings().request_limit_bytes
+        limit = self.limit_of(scope["path"])
         declared = _declared_length(scope)
         taken = 0
 

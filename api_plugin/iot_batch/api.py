@@ -6,7 +6,14 @@ from fastapi import APIRouter
 
 from api_plugin.common.api import Api
 from api_plugin.common.reconciler import reconciling
-from api_plugin.iot_batch import package_routes, task_routes
+from api_plugin.iot_batch import (
+    device_group_routes,
+    device_routes,
+    file_routes,
+    package_routes,
+    task_routes,
+    traffic_routes,
+)
 from api_plugin.iot_batch.credentials import IotAuthenticator
 from api_plugin.iot_batch.errors import IotError, iot_form
 from api_plugin.iot_batch.package_schemas import PackageBody
@@ -14,8 +21,14 @@ from api_plugin.iot_batch.task_schemas import TargetsBody
 from include.batch.requests import TaskRequest
 
 router = APIRouter()
-# Here go file_routes and device_routes.
-for part in (task_routes, package_routes):
+for part in (
+    task_routes,
+    file_routes,
+    package_routes,
+    device_routes,
+    traffic_routes,
+    device_group_routes,
+):
     router.include_router(part.router)
 
 API = Api(
@@ -27,5 +40,6 @@ API = Api(
     authenticator=IotAuthenticator(),
     error_form=iot_form,
     bodies=(IotError, TaskRequest, TargetsBody, PackageBody),
+    body_limit=file_routes.body_limit,
     background=reconciling,
 )

@@ -16,6 +16,7 @@ from starlette.responses import Response
 
 from api_plugin.common.errors import Failure
 from api_plugin.common.json_body import UnreadableBodyError
+from api_plugin.iot_batch.device_errors import DEVICE_CODES
 from include.batch.codes import TARGET_UNFIT
 from include.batch.requests import TimeFormatError
 from include.batch.service import TaskStateError
@@ -48,6 +49,7 @@ CODES: Mapping[type[CarillonError], tuple[HTTPStatus, str]] = {
     TaskStateError: (HTTPStatus.FORBIDDEN, TARGET_UNFIT),
     DatabaseUnavailableError: (HTTPStatus.SERVICE_UNAVAILABLE, "CARILLON.0503"),
     CarillonError: (HTTPStatus.INTERNAL_SERVER_ERROR, "CARILLON.0500"),
+    **DEVICE_CODES,
 }
 
 #: Of failures that are no error of ours (a path that does not exist, a body too large), by HTTP status.
@@ -56,6 +58,9 @@ STATUS_CODES: Mapping[HTTPStatus, str] = {
     HTTPStatus.INTERNAL_SERVER_ERROR: "CARILLON.0500",
 }
 OTHER = "IOTDA.000006"
+
+#: Where files are uploaded, and the code of one that is too large.
+FILE_PATH, FILE_TOO_LARGE = "/batchtask-files", "IOTDA.014603"
 
 #: Of parameters of a query that cannot be used, where A8 has one of their own.
 FIELD_CODES: Mapping[str, str] = {"limit": "IOTDA.000017"}
@@ -72,7 +77,7 @@ class IotError(BaseModel):
 
 def iot_form(failure: Failure, path: str) -> Response:
     """`{error_code, error_msg}`: document 004."""
-    status, code = _line(failure)
+    status, code = _line(failure, path)
     message = f"{failure.detail} (id {failure.error_id})" if failure.error_id else failure.detail
     body = IotError(error_code=code, error_msg=message)
     return JSONResponse(
@@ -80,12 +85,14 @@ def iot_form(failure: Failure, path: str) -> Response:
     )
 
 
-def _line(failure: Failure) -> tuple[HTTPStatus, str]:
+def _line(failure: Failure, path: str) -> tuple[HTTPStatus, str]:
     if failure.kind is not None:
         return next(CODES[kind] for kind in failure.kind.__mro__ if kind in CODES)
     if failure.status is HTTPStatus.UNPROCESSABLE_ENTITY:
         field = failure.errors[0].field if failure.errors else ""
         return HTTPStatus.BAD_REQUEST, FIELD_CODES.get(field, OTHER)
+    if failure.status is HTTPStatus.REQUEST_ENTITY_TOO_LARGE and path.endswith(FILE_PATH):
+        return HTTPStatus.BAD_REQUEST, FILE_TOO_LARGE
     return failure.status, STATUS_CODES.get(failure.status, OTHER)
 
 

@@ -41,6 +41,7 @@ class DeviceResponse(Answer):
     description: str | None
     auth_type: AuthType
     fingerprint: str | None
+    secure_access: bool
     has_secret: bool
     status: Status
     status_at: AwareDatetime | None = Field(description="of the last word on its connection")

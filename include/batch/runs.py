@@ -6,9 +6,11 @@ import math
 from collections.abc import Callable
 from datetime import datetime
 
+from include.batch.chunks import Chunks
 from include.batch.engine import BatchEngine
 from include.batch.expansion import expand
 from include.batch.fanout import FanOut
+from include.batch.local import LOCAL_PERFORMERS
 from include.batch.model import LOCAL_TYPES, Task
 from include.batch.repository import TaskRepository
 from include.batch.settling import reopen
@@ -67,7 +69,7 @@ class BatchRun:
 
     async def _shard(self, task: Task) -> Shard:
         if task.asked.task_type in LOCAL_TYPES:
-            raise NotImplementedError
+            return Chunks(self.engine, task, LOCAL_PERFORMERS[task.asked.task_type], self.say)
         performer = await self.engine.performer(task.asked.task_type)
         return FanOut(self.engine, task, performer, self.say)
 

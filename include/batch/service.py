@@ -17,6 +17,7 @@ from include.batch.model import (
     TaskFilter,
 )
 from include.batch.repository import TaskRepository
+from include.batch_files.service import resolve_file
 from include.errors import ConflictError, InvalidInputError, NotFoundError
 from include.kit.clock import Clock, system_clock
 from include.kit.db import Connection
@@ -51,7 +52,8 @@ class BatchService:
     async def create(self, new: NewTask) -> Task:
         """Store a task; a run of it is wanted from then on.
 
-        :raises InvalidInputError: a group or a package that the project does not have
+        :raises InvalidInputError: a group or package that the project does not have, a file without columns
+        :raises FileMissingError: there is no such file, or it has aged out
         """
         groups = (new.targets_filter or {}).get("group_ids", [])
         missing = await self.repository.missing_group(self.project_id, groups)
@@ -59,6 +61,8 @@ class BatchService:
             raise InvalidInputError(f"there is no group {missing!r}", field="targets_filter.group_ids")
         if new.task_type in UPGRADE_TYPES:
             await resolve_package(self.connection, self.project_id, new.task_type, new.document)
+        if new.document_source is not None and new.targets is None and new.targets_filter is None:
+            await resolve_file(self.connection, self.project_id, new.task_type, new.document_source)
         id = await self.tasks.insert_task(new, self.clock())
         return _existing(await self.tasks.find_task(id, with_targets=True), id)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -22,14 +21,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 from rich.table import Table as Grid
 
-from include.cli.home import Home
 from include.cli.import_kinds import KINDS
 from include.cli.import_rows import Entry, ImportKind, RowReader
 from include.cli.instance import database_in_use
 from include.cli.progress import stderr, stdout
-from include.cli.tables import NumberedRow, Table, open_table, trimmed
 from include.errors import ConflictError, InvalidInputError, RowProblem
 from include.kit.db import Database
+from include.kit.tables import Table, open_table, trimmed
+from include.kit.xlsx_parts import NumberedRow
 from include.metering.model import Tally
 from include.metering.rows import check_project
 from include.metering.rules import RulesService
@@ -43,7 +42,7 @@ PROBLEMS_KEPT, PROBLEMS_SHOWN = 1_000, 50
 def import_rows(
     kind: Annotated[str, typer.Argument(metavar="KIND", help=f"One of {', '.join(KINDS)}.")],
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="CSV or .xlsx; the first row names the columns.")
+        Path, typer.Argument(metavar="FILE", help="CSV, .xlsx or .xls; the first row names the columns.")
     ],
     project: Annotated[
         str | None, typer.Option(help="Project id; without it the column project_id of the file counts.")
@@ -65,9 +64,7 @@ def import_rows(
         raise InvalidInputError(f"{kind!r} is not one of {', '.join(KINDS)}", field="KIND")
     load = Load(KINDS[kind], open_table(file, sheet=sheet), project, dry_run, together)
     report = Report(kind, str(file), dry_run=dry_run)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="openpyxl")  # of styles and extensions that do not matter
-        asyncio.run(_run(load, report))
+    asyncio.run(_run(load, report))
     if as_json:
         typer.echo(json.dumps(report.document(), ensure_ascii=False))
     else:

@@ -12,8 +12,10 @@ from zoneinfo import ZoneInfo
 
 from pydantic import ValidationError
 
-from include.errors import InvalidInputError, RowProblem
+from include.errors import RowProblem
 from include.kit.db import Connection
+from include.kit.headings import match_headings
+from include.kit.validation import message_of
 from include.metering.model import Tally
 from include.metering.rows import ADDRESS_PARTS
 
@@ -29,7 +31,6 @@ _MOMENT = re.compile(
     r"(?:[T\s]\s*(?P<hour>\d{1,2})[:时](?P<minute>\d{1,2})分?(?::?(?P<second>\d{1,2})(?P<fraction>\.\d{1,6})?秒?)?)?"
     r"\s*(?P<offset>Z|[+-]\d{2}:?\d{2})?"
 )
-_BRACKETS = re.compile(r"[(（\[【].*?[)）\]】]")
 
 Cells = Mapping[str, str]
 Store = Callable[[Connection, str, Sequence[Any]], Awaitable[Tally]]
@@ -73,25 +74,8 @@ class ImportKind:
 
         :raises InvalidInputError: names `file`: columns are missing, unknown or there twice
         """
-        known = {
-            _plain(other): name
-            for name in ("project_id", *self.columns)
-            for other in (name, *self.called(name))
-        }
-        found = [known.get(_plain(cell)) if cell else None for cell in cells]
-        strange = [cell for cell, name in zip(cells, found, strict=True) if cell and name is None]
-        missing = [name for name in self.required if name not in found]
-        twice = [cell for cell, name in zip(cells, found, strict=True) if name and found.count(name) > 1]
-        for wrong, words in ((missing, "lacks"), (strange, "has unknown"), (twice, "has twice the")):
-            if wrong:
-                raise InvalidInputError(
-                    f"{words} columns {', '.join(wrong)}; expected {_described(self)}", field="file"
-                )
-        return found
-
-
-def _plain(heading: str) -> str:
-    return re.sub(r"[\s_\-*:：]+", "", _BRACKETS.sub("", heading)).lower()
+        called = {name: self.called(name) for name in ("project_id", *self.columns)}
+        return match_headings(cells, called, self.required, _described(self))
 
 
 def _described(kind: ImportKind) -> str:
@@ -209,17 +193,7 @@ class RowReader:
         told = {one.field for one in self.problems if one.row == number}
         if self.heading(name) in told or (told and not name):
             return  # a moment that cannot be read is missing, too, and what hangs together lacks a part
-        self._complain(number, name, _message(item))
+        self._complain(number, name, message_of(item))
 
     def _complain(self, number: int, name: str, message: str) -> None:
         self.problems.append(RowProblem(self.heading(name), message, number))
-
-
-def _message(item: Mapping[str, Any]) -> str:
-    match item["type"]:
-        case "missing":
-            return "is required"
-        case "value_error":
-            return str(item["ctx"]["error"])
-        case _:
-            return re.sub(r"^(Input|String|Value) should ", "must ", str(item["msg"]))

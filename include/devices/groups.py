@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import uuid4
 
+from include.devices.errors import GroupInUseError
 from include.devices.model import DeviceGroup
 from include.devices.rows import GroupFields, GroupRow
 from include.devices.scope import DeviceScope
@@ -38,6 +39,12 @@ class GroupService(DeviceScope):
         """Delete a group; its devices stay. Raises NotFoundError."""
         found = await self.find_group(group_id)
         await self.repository.delete_group(found.id)
+
+    async def delete_empty(self, group_id: str) -> None:
+        """Delete a group in which no device is. Raises NotFoundError, GroupInUseError."""
+        found = await self.find_group(group_id)
+        if not await self.repository.delete_empty_group(found.id):
+            raise GroupInUseError
 
     async def list_groups(
         self, *, after: int, limit: int, project: str | None = None, device_id: str | None = None

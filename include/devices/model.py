@@ -66,6 +66,7 @@ class Device:
     description: str | None
     auth_type: AuthType
     fingerprint: str | None
+    secure_access: bool
     has_secret: bool
     status: Status
     status_before_freeze: Status | None

@@ -16,17 +16,18 @@ JOIN device d ON d.project_id = i.project_id AND d.node_id = i.node_id AND d.pro
 -- name: insert_devices
 -- New devices.
 INSERT INTO device (device_id, project_id, product_id, product_name, app_id, app_name, node_id, node_type, gateway_id,
-                    name, description, auth_type, secret, fingerprint, status, status_at, active_at, fw_version,
-                    sw_version, tags, extension_info, timezone, created_at, updated_at)
+                    name, description, auth_type, secret, fingerprint, secure_access, status, status_at, active_at,
+                    fw_version, sw_version, tags, extension_info, timezone, created_at, updated_at)
 SELECT device_id, project_id, product_id, product_name, app_id, app_name, node_id, node_type, gateway_id,
-       name, description, auth_type, secret, fingerprint, coalesce(status, 'INACTIVE'),
+       name, description, auth_type, secret, fingerprint, secure_access, coalesce(status, 'INACTIVE'),
        CASE WHEN status <> 'INACTIVE' THEN %(now)s::timestamptz END,
        CASE WHEN status = 'ONLINE' THEN %(now)s::timestamptz END, fw_version,
        sw_version, tags, extension_info, timezone, %(now)s, %(now)s
 FROM jsonb_to_recordset(%(items)s::jsonb)
      AS i (device_id text, project_id text, product_id text, product_name text, app_id text, app_name text,
            node_id text, node_type text, gateway_id text, name text, description text, auth_type text, secret text,
-           fingerprint text, status text, fw_version text, sw_version text, tags jsonb, extension_info jsonb,
+           fingerprint text, secure_access boolean, status text, fw_version text, sw_version text, tags jsonb,
+           extension_info jsonb,
            timezone text)
 ORDER BY device_id
 
@@ -36,6 +37,7 @@ UPDATE device d
 SET product_id = i.product_id, product_name = i.product_name, app_id = i.app_id, app_name = i.app_name,
     node_id = i.node_id, node_type = i.node_type, gateway_id = i.gateway_id, name = i.name,
     description = i.description, auth_type = i.auth_type, secret = i.secret, fingerprint = i.fingerprint,
+    secure_access = i.secure_access,
     status = CASE WHEN d.status = 'FROZEN' THEN d.status ELSE coalesce(i.status, d.status) END,
     status_before_freeze = CASE WHEN d.status = 'FROZEN' THEN coalesce(i.status, d.status_before_freeze) END,
     status_at = CASE WHEN i.status <> coalesce(d.status_before_freeze, d.status) THEN %(now)s ELSE d.status_at END,
@@ -44,15 +46,17 @@ SET product_id = i.product_id, product_name = i.product_name, app_id = i.app_id,
     timezone = i.timezone, updated_at = %(now)s
 FROM jsonb_to_recordset(%(items)s::jsonb)
      AS i (id bigint, product_id text, product_name text, app_id text, app_name text, node_id text, node_type text,
-           gateway_id text, name text, description text, auth_type text, secret text, fingerprint text, status text,
-           fw_version text, sw_version text, tags jsonb, extension_info jsonb, timezone text)
+           gateway_id text, name text, description text, auth_type text, secret text, fingerprint text,
+           secure_access boolean, status text, fw_version text, sw_version text, tags jsonb, extension_info jsonb,
+           timezone text)
 WHERE d.id = i.id
   AND (d.product_id, d.product_name, d.app_id, d.app_name, d.node_id, d.node_type, d.gateway_id, d.name,
-       d.description, d.auth_type, d.secret, d.fingerprint, coalesce(d.status_before_freeze, d.status), d.fw_version,
+       d.description, d.auth_type, d.secret, d.fingerprint, d.secure_access,
+       coalesce(d.status_before_freeze, d.status), d.fw_version,
        d.sw_version, d.tags, d.extension_info, d.timezone)
       IS DISTINCT FROM
       (i.product_id, i.product_name, i.app_id, i.app_name, i.node_id, i.node_type, i.gateway_id, i.name,
-       i.description, i.auth_type, i.secret, i.fingerprint,
+       i.description, i.auth_type, i.secret, i.fingerprint, i.secure_access,
        coalesce(i.status, d.status_before_freeze, d.status), i.fw_version,
        i.sw_version, i.tags, i.extension_info, i.timezone)
 RETURNING d.id
@@ -170,15 +174,15 @@ ORDER BY page.name, d.id
 -- Devices go with their tags, places in groups, bindings, shadows, commands and messages; their children refuse that.
 DELETE FROM device WHERE id = ANY(%(ids)s)
 
--- name: freeze_device
--- A device may not speak any more.
+-- name: freeze_devices
+-- Devices may not speak any more.
 UPDATE device SET status = 'FROZEN', status_before_freeze = status, updated_at = %(now)s
-WHERE id = %(id)s AND status <> 'FROZEN'
+WHERE id = ANY(%(ids)s) AND status <> 'FROZEN'
 
--- name: unfreeze_device
--- A frozen device is again what it was, or what was heard of it since.
+-- name: unfreeze_devices
+-- Frozen devices are again what they were, or what was heard of them since.
 UPDATE device SET status = status_before_freeze, status_before_freeze = NULL, updated_at = %(now)s
-WHERE id = %(id)s AND status = 'FROZEN'
+WHERE id = ANY(%(ids)s) AND status = 'FROZEN'
 
 -- name: mark_devices
 -- What became of the connections of devices at a moment, unless something later is known; a frozen one stays frozen.
@@ -219,6 +223,11 @@ UPDATE device_group SET name = %(name)s, description = %(description)s WHERE id 
 -- name: delete_group
 -- A group goes; its devices stay.
 DELETE FROM device_group WHERE id = %(id)s
+
+-- name: delete_empty_group
+-- A group without devices goes.
+DELETE FROM device_group g
+WHERE g.id = %(id)s AND NOT EXISTS (SELECT FROM device_group_member m WHERE m.group_id = g.id)
 
 -- name: list_groups
 -- Groups, the oldest first; of one project or of all that may be seen, or those of one device.

@@ -7,16 +7,23 @@ are encrypted before they leave this file and never part of what is returned, bu
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from pydantic import SecretStr, ValidationError
+from pydantic import SecretStr
 
+from include.devices.errors import (
+    DeviceIdTakenError,
+    DeviceMissingError,
+    GatewayInUseError,
+    SubDeviceError,
+)
 from include.devices.model import Device, DeviceFilter, LockedDevice
 from include.devices.rows import DeviceChanges, DeviceFields, DeviceRow
 from include.devices.scope import DeviceScope
-from include.errors import ConflictError, InvalidInputError, NotFoundError
+from include.errors import InvalidInputError
 from include.kit.secrets import SecretUnreadableError, decrypt, encrypt
+from include.kit.validation import checked
 from include.metering.model import Tally
 from include.metering.problems import Problems, alone, refuse_twice
 from include.timers.operations import TimerOperations
@@ -35,7 +42,7 @@ class RegistryService(DeviceScope):
         """
         with alone():
             if await self.repository.lock_devices([row.key]):
-                raise ConflictError("is taken", field="device_id")
+                raise DeviceIdTakenError("is taken", field="device_id")
             return await self._make(row)
 
     async def put_one(self, device_id: str, fields: DeviceFields) -> tuple[bool, Device, str | None]:
@@ -53,20 +60,19 @@ class RegistryService(DeviceScope):
         """Change what is told of a device. Raises NotFoundError; ConflictError; InvalidInputError."""
         locked = await self._locked(device_id)
         found = await self.find(device_id)
-        values = {name: getattr(found, name, None) for name in DeviceFields.model_fields}
-        values |= {name: getattr(changes, name) for name in changes.model_fields_set}
-        if "gateway_id" in changes.model_fields_set and "node_type" not in changes.model_fields_set:
-            values["node_type"] = None
-        if values["auth_type"] != locked.auth_type:
-            # The credential of the other kind goes with it.
-            values |= {
-                name: None for name in ("secret", "fingerprint") if name not in changes.model_fields_set
-            }
-        if "status" not in changes.model_fields_set:
-            values["status"] = None
         with alone():
-            await self.put([_row({**values, "device_id": device_id})])
+            await self.put([changed_row(found, locked, changes)])
         return await self.find(device_id)
+
+    async def retag(self, device_id: str, *, add: Mapping[str, str], remove: Collection[str] = ()) -> Device:
+        """Give a device tags, and take some away. Raises DeviceMissingError; InvalidInputError."""
+        await self._locked(device_id)
+        found = await self.find(device_id)
+        missing = [key for key in remove if key not in found.tags]
+        if missing:
+            raise InvalidInputError(f"the device has no tag {missing[0]!r}", field="tag_keys")
+        kept = {key: value for key, value in found.tags.items() if key not in remove}
+        return await self.change(device_id, checked(DeviceChanges, {"tags": {**kept, **add}}))
 
     async def put(self, rows: Sequence[DeviceRow]) -> Tally:
         """Store devices by device_id."""
@@ -95,26 +101,27 @@ class RegistryService(DeviceScope):
         """Delete a device with its bindings, places in groups, shadow, commands, messages and timers.
 
         :raises NotFoundError: no such device
-        :raises ConflictError: it is the gateway of other devices
+        :raises GatewayInUseError: it is the gateway of other devices
         """
         locked = await self._locked(device_id)
-        await TimerOperations(self.connection, clock=self.clock).forget([locked.id])
-        await self.repository.delete_devices([locked.id])
+        if locked.parent:
+            raise GatewayInUseError("it is the gateway of other devices: delete those first")
+        await self._remove([locked.id])
 
     async def freeze(self, device_id: str) -> Device:
         """Freeze a device; a frozen one stays so.
 
         :raises NotFoundError: no such device
-        :raises ConflictError: it is not directly connected
+        :raises SubDeviceError: it is not directly connected
         """
         locked = await self._direct(device_id)
-        await self.repository.freeze_device(locked.id, self.clock())
+        await self.repository.freeze_devices([locked.id], self.clock())
         return await self.find(device_id)
 
     async def unfreeze(self, device_id: str) -> Device:
         """Let a frozen device be what it was; errors as `freeze`."""
         locked = await self._direct(device_id)
-        await self.repository.unfreeze_device(locked.id, self.clock())
+        await self.repository.unfreeze_devices([locked.id], self.clock())
         return await self.find(device_id)
 
     async def list_devices(self, wanted: DeviceFilter, *, after: tuple[str, int], limit: int) -> list[Device]:
@@ -131,24 +138,28 @@ class RegistryService(DeviceScope):
         return self.projects if self.projects is not None else await self.repository.device_projects()
 
     async def _make(self, row: DeviceRow) -> tuple[Device, str | None]:
-        drawn = None
-        if row.auth_type == "SECRET" and row.secret is None:
-            drawn = SecretStr(secrets.token_hex(SECRET_BYTES))
-        tally = await self.put([row.model_copy(update={"secret": drawn}) if drawn else row])
+        complete = with_secret(row)
+        tally = await self.put([complete])
         if not tally.created:  # since it was looked up somebody else was quicker
-            raise ConflictError("is taken", field="device_id")
+            raise DeviceIdTakenError("is taken", field="device_id")
+        drawn = complete.secret if complete is not row else None
         return await self.find(row.key), drawn.get_secret_value() if drawn else None
+
+    async def _remove(self, ids: Sequence[int]) -> None:
+        """Delete devices that are locked, with all that is theirs."""
+        await TimerOperations(self.connection, clock=self.clock).forget(ids)
+        await self.repository.delete_devices(ids)
 
     async def _locked(self, device_id: str) -> LockedDevice:
         locked = (await self.repository.lock_devices([device_id])).get(device_id)
         if locked is None or not self.sees(locked.project_id):
-            raise NotFoundError(f"there is no device {device_id!r}")
+            raise DeviceMissingError(f"there is no device {device_id!r}")
         return locked
 
     async def _direct(self, device_id: str) -> LockedDevice:
         locked = await self._locked(device_id)
         if locked.gateway_id is not None:
-            raise ConflictError(
+            raise SubDeviceError(
                 f"only directly connected devices freeze; this one is behind {locked.gateway_id!r}"
             )
         return locked
@@ -197,14 +208,25 @@ class RegistryService(DeviceScope):
             problems.contradict(index, "gateway_id", f"{row.gateway!r} is behind a gateway itself")
 
 
-def _row(values: Mapping[str, Any]) -> DeviceRow:
-    """Return a row. Raises InvalidInputError where values do not go together."""
-    try:
-        return DeviceRow.model_validate(values)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        field = ".".join(map(str, first["loc"])) or None
-        raise InvalidInputError(first["msg"].removeprefix("Value error, "), field=field) from None
+def with_secret(row: DeviceRow) -> DeviceRow:
+    """Return a new device with a secret: one that is drawn where it needs one and none is told."""
+    if row.auth_type != "SECRET" or row.secret is not None:
+        return row
+    return row.model_copy(update={"secret": SecretStr(secrets.token_hex(SECRET_BYTES))})
+
+
+def changed_row(found: Device, locked: LockedDevice, changes: DeviceChanges) -> DeviceRow:
+    """Return a device as it should be. Raises InvalidInputError where that does not go together."""
+    values = {name: getattr(found, name, None) for name in DeviceFields.model_fields}
+    values |= {name: getattr(changes, name) for name in changes.model_fields_set}
+    if "gateway_id" in changes.model_fields_set and "node_type" not in changes.model_fields_set:
+        values["node_type"] = None
+    if values["auth_type"] != locked.auth_type:
+        # The credential of the other kind goes with it.
+        values |= {name: None for name in ("secret", "fingerprint") if name not in changes.model_fields_set}
+    if "status" not in changes.model_fields_set:
+        values["status"] = None
+    return checked(DeviceRow, {**values, "device_id": found.device_id})
 
 
 def _item(row: DeviceRow, stored: LockedDevice | None) -> dict[str, Any]:

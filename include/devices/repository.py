@@ -89,7 +89,7 @@ class DeviceRepository(Statements):
         self, device_ids: Collection[str], projects: Sequence[str] | None
     ) -> dict[str, Device]:
         rows = await self.all(queries.find_devices, device_ids=list(device_ids), projects=listed(projects))
-        return {row["device_id"]: _device(row) for row in rows}
+        return {row["device_id"]: device_of(row) for row in rows}
 
     async def device_projects(self) -> list[str]:
         return [row["project_id"] for row in await self.all(queries.device_projects)]
@@ -102,16 +102,16 @@ class DeviceRepository(Statements):
         rows = await self.all(
             list_statement(wanted), prepare=False, **list_values(wanted, projects, after, limit)
         )
-        return [_device(row) for row in rows]
+        return [device_of(row) for row in rows]
 
     async def delete_devices(self, ids: Sequence[int]) -> None:
         await self.run(queries.delete_devices, ids=list(ids))
 
-    async def freeze_device(self, device_id: int, now: datetime) -> None:
-        await self.run(queries.freeze_device, id=device_id, now=now)
+    async def freeze_devices(self, ids: Sequence[int], now: datetime) -> None:
+        await self.run(queries.freeze_devices, ids=list(ids), now=now)
 
-    async def unfreeze_device(self, device_id: int, now: datetime) -> None:
-        await self.run(queries.unfreeze_device, id=device_id, now=now)
+    async def unfreeze_devices(self, ids: Sequence[int], now: datetime) -> None:
+        await self.run(queries.unfreeze_devices, ids=list(ids), now=now)
 
     async def mark_devices(self, device_ids: Collection[str], status: str, at: datetime) -> list[str]:
         """Return the devices of which the status is another now."""
@@ -138,6 +138,9 @@ class DeviceRepository(Statements):
 
     async def delete_group(self, group: int) -> None:
         await self.run(queries.delete_group, id=group)
+
+    async def delete_empty_group(self, group: int) -> bool:
+        return await self.changed(queries.delete_empty_group, id=group)
 
     async def list_groups(
         self, projects: Sequence[str] | None, device_id: str | None, after: int, limit: int
@@ -239,7 +242,8 @@ def listed(projects: Sequence[str] | None) -> list[str] | None:
     return None if projects is None else list(projects)
 
 
-def _device(row: Item) -> Device:
+def device_of(row: Item) -> Device:
+    """Return the device of a row."""
     # The table has columns of other domains, too.
     values = {name: row[name] for name in _DEVICE_COLUMNS}
     return Device(**values, has_secret=row["secret"] is not None)

@@ -177,6 +177,7 @@ class DeviceFields(Row):
     fingerprint: Fingerprint | None = Field(
         None, description="of its certificate: 40 or 64 hexadecimal digits"
     )
+    secure_access: bool = Field(True, description="whether it connects by a protocol that is secured")
     fw_version: Version | None = None
     sw_version: Version | None = None
     tags: Tags = Field({}, description=f"at most {TAGS_MOST}, texts by texts")
@@ -240,6 +241,12 @@ class DeviceFileRow(DeviceRow):
     tags: Annotated[Tags, BeforeValidator(read_tags)] = Field({})
 
 
+#: What no device is without.
+REQUIRED = (
+    "node_id", "product_id", "name", "node_type", "auth_type", "secret", "secure_access", "tags", "status",
+)  # fmt: skip
+
+
 class DeviceChanges(Row):
     """What is to change of a device. What is left out stays; null takes away what may be missing."""
 
@@ -254,6 +261,7 @@ class DeviceChanges(Row):
     auth_type: AuthType | None = None
     secret: Secret | None = None
     fingerprint: Fingerprint | None = None
+    secure_access: bool | None = None
     fw_version: Version | None = None
     sw_version: Version | None = None
     tags: Tags | None = Field(None, description="all of them")
@@ -264,7 +272,7 @@ class DeviceChanges(Row):
 
     @model_validator(mode="after")
     def _needed(self) -> Self:
-        for name in ("node_id", "product_id", "name", "node_type", "auth_type", "secret", "tags", "status"):
+        for name in REQUIRED:
             if name in self.model_fields_set and getattr(self, name) is None:
                 raise ValueError(f"{name} must not be null")
         return self

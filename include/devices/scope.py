@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from include.devices.errors import DeviceMissingError
 from include.devices.model import Device
 from include.devices.repository import DeviceRepository
 from include.devices.traffic_repository import TrafficRepository
-from include.errors import NotFoundError
 from include.kit.clock import Clock, system_clock
 from include.kit.db import Connection
 
@@ -37,8 +37,8 @@ class DeviceScope:
         return self.projects is None or project_id in self.projects
 
     async def find(self, device_id: str) -> Device:
-        """Return a device. Raises NotFoundError."""
+        """Return a device. Raises DeviceMissingError."""
         found = await self.repository.find_devices([device_id], self.projects)
         if not found:
-            raise NotFoundError(f"there is no device {device_id!r}")
+            raise DeviceMissingError(f"there is no device {device_id!r}")
         return found[device_id]

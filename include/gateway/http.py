@@ -63,6 +63,8 @@ from include.kit.targets import HttpTarget, parse_url
 TURN_SECONDS = 30.0
 #: Commands made ready before others get the event loop.
 SLICE = 100
+#: How long a device has to answer; the properties of a shadow are the platform's.
+PROPERTY_SECONDS = 20.0
 SHADOW_SECONDS = 20.0
 JSON = "application/json"
 
@@ -154,6 +156,16 @@ class HttpGateway:
             what, uuid.uuid4().hex, body, SHADOW_SECONDS, judge_accepted("shadow")
         ).send()
 
+    async def query_properties(self, device_id: str, service_id: str | None) -> Reply:
+        call = "properties" if service_id is None else f"properties?service_id={quote(service_id, safe='')}"
+        what = ("GET", device_id, call)
+        return await self._prepare(what, uuid.uuid4().hex, None, PROPERTY_SECONDS, judge_command).send()
+
+    async def set_properties(self, device_id: str, services: Sequence[Mapping[str, Any]]) -> Reply:
+        what = ("PUT", device_id, "properties")
+        body = {"services": services}
+        return await self._prepare(what, uuid.uuid4().hex, body, PROPERTY_SECONDS, judge_command).send()
+
     async def send_async_command(
         self, command: Command, *, strategy: SendStrategy = "immediately", expire_time: int = 0
     ) -> Reply:
@@ -197,14 +209,14 @@ class HttpGateway:
         self,
         what: tuple[str, str, str],
         request_id: str,
-        body: Mapping[str, Any],
+        body: Mapping[str, Any] | None,
         timeout: float,
         judge: Judge,
     ) -> PreparedCommand:
         method, device_id, call = what
         try:
             check_ids(device_id, request_id)
-            payload = encode(body)
+            payload = None if body is None else encode(body)
         except InvalidInputError as error:
             return UnusableCommand(error)
         headers = {**self.headers, "X-Request-Id": request_id}

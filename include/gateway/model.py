@@ -6,7 +6,7 @@ simulator. Source of the protocol: research `iot.md` A12.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, Protocol
@@ -19,7 +19,7 @@ SendStrategy = Literal["immediately", "delay"]
 class Command:
     """A command for one device.
 
-    :ivar request_id: the same on every try, so that a device can tell a repeat; at most 64 characters
+    :ivar request_id: the same on every try, so that a device can tell a repeat; at most 100 characters
     :ivar paras: a JSON object
     :ivar timeout: seconds to wait for the device's own answer
     """
@@ -36,7 +36,7 @@ class Command:
 class Message:
     """A message for one device; the fields are those of IoTDA's call, and what is None is not sent.
 
-    :ivar message_id: unique for the device, the same on every try; at most 64 characters
+    :ivar message_id: unique for the device, the same on every try; at most 100 characters
     :ivar message: a text or a JSON object
     :ivar topic: a suffix under `$oc/devices/{id}/user/`; `topic_full_name` is the other way to name a topic
     :ivar ttl: minutes that the gateway keeps it for a device that is away
@@ -60,7 +60,7 @@ class DeviceEvent:
     """An event for one device, on `$oc/devices/{device_id}/sys/events/down` (research `iot.md` A10).
 
     :ivar device_id: who is connected: the device itself, or the gateway that it hangs on
-    :ivar message_id: unique for the device, the same on every try; at most 64 characters
+    :ivar message_id: unique for the device, the same on every try; at most 100 characters
     :ivar event_time: aware
     :ivar object_device_id: whom it is about; None: `device_id`
     """
@@ -168,6 +168,12 @@ class DeviceGateway(Protocol):
 
     async def set_desired(self, device_id: str, service_id: str, desired: Mapping[str, Any]) -> Reply:
         """Write desired properties into the device's shadow; it gets them when it comes online."""
+
+    async def query_properties(self, device_id: str, service_id: str | None) -> Reply:
+        """Ask a device what its properties are, those of a service or all; it answers at once."""
+
+    async def set_properties(self, device_id: str, services: Sequence[Mapping[str, Any]]) -> Reply:
+        """Have a device set properties at once: `{service_id, properties}` each; it answers how that went."""
 
     async def send_async_command(
         self, command: Command, *, strategy: SendStrategy = "immediately", expire_time: int = 0

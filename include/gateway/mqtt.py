@@ -45,7 +45,7 @@ from include.gateway.unusable import UnusableCommand
 from include.gateway.wire import Verdict, check_ids, command_body, encode, event_body, judge_payload
 from include.kit.clock import system_clock
 
-SHADOW_SECONDS = 20.0
+PROPERTY_SECONDS = 20.0
 CONFIRM_SECONDS = 10.0
 DAY_SECONDS = 86_400
 
@@ -98,19 +98,24 @@ class MqttGateway:
 
     async def set_desired(self, device_id: str, service_id: str, desired: Mapping[str, Any]) -> Reply:
         """Set properties and wait for the device's answer: a broker has no shadow that would keep them."""
+        return await self.set_properties(device_id, [{"service_id": service_id, "properties": desired}])
+
+    async def set_properties(self, device_id: str, services: Sequence[Mapping[str, Any]]) -> Reply:
+        return await self._ask_for_properties(device_id, "set", {"services": services})
+
+    async def query_properties(self, device_id: str, service_id: str | None) -> Reply:
+        return await self._ask_for_properties(device_id, "get", {"service_id": service_id or ""})
+
+    async def _ask_for_properties(self, device_id: str, verb: str, body: Mapping[str, Any]) -> Reply:
         request_id = uuid.uuid4().hex
-        body = {
-            "object_device_id": device_id,
-            "services": [{"service_id": service_id, "properties": desired}],
-        }
         try:
             check_ids(device_id, request_id)
-            payload = encode(body)
+            payload = encode({"object_device_id": device_id, **body})
         except InvalidInputError as error:
             return await UnusableCommand(error).send()
-        question = Question("properties/set", device_id, request_id)
-        topic = properties_topic(device_id, request_id)
-        return await MqttCommand(self, question, topic, payload, SHADOW_SECONDS).send()
+        question = Question(f"properties/{verb}", device_id, request_id)
+        topic = properties_topic(device_id, verb, request_id)
+        return await MqttCommand(self, question, topic, payload, PROPERTY_SECONDS).send()
 
     async def send_async_command(
         self, command: Command, *, strategy: SendStrategy = "immediately", expire_time: int = 0

@@ -6,14 +6,15 @@ import re
 from typing import NamedTuple
 
 COMMAND_REPLIES = "$oc/devices/+/sys/commands/response/#"
-PROPERTY_REPLIES = "$oc/devices/+/sys/properties/set/response/#"
+PROPERTY_REPLIES = "$oc/devices/+/sys/properties/+/response/#"
 EVENTS = "$oc/devices/+/sys/events/up"
 #: Of all processes that subscribe to it one gets each event (MQTT 5). Mosquitto 2.0 grants it and delivers
 #: nothing, as the topic begins with `$`; so it has to be asked for.
 SHARED_EVENTS = f"$share/carillon/{EVENTS}"
 
 _REPLY = re.compile(
-    r"\$oc/devices/(?P<device>[^/]+)/sys/(?P<kind>commands|properties/set)/response/request_id=(?P<request>[^/]+)\Z"
+    r"\$oc/devices/(?P<device>[^/]+)/sys/(?P<kind>commands|properties/[gs]et)/response"
+    r"/request_id=(?P<request>[^/]+)\Z"
 )
 
 
@@ -32,8 +33,8 @@ def command_topic(device_id: str, request_id: str) -> str:
     return f"$oc/devices/{device_id}/sys/commands/request_id={request_id}"
 
 
-def properties_topic(device_id: str, request_id: str) -> str:
-    return f"$oc/devices/{device_id}/sys/properties/set/request_id={request_id}"
+def properties_topic(device_id: str, verb: str, request_id: str) -> str:
+    return f"$oc/devices/{device_id}/sys/properties/{verb}/request_id={request_id}"
 
 
 def message_topic(device_id: str, suffix: str | None) -> str:

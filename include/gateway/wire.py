@@ -18,7 +18,7 @@ from include.kit.clock import system_clock
 
 #: Both become part of a path and of an MQTT topic, so what would end or widen those is refused.
 DEVICE_ID = re.compile(r"[A-Za-z0-9_-]{1,128}\Z")
-REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}\Z")
+REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,100}\Z")
 
 ERROR_CHARACTERS, CODE_CHARACTERS = 500, 64
 #: Kept of an answer that cannot be read.

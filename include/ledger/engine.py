@@ -11,10 +11,10 @@ import weakref
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-from include.errors import InvalidInputError
 from include.gateway.model import DeviceGateway
+from include.gateway.shared import SharedGateway
 from include.kit.clock import system_clock
 from include.kit.db import Database, database_url
 from include.kit.egress import EgressGuard
@@ -24,13 +24,11 @@ from include.ledger.model import Due, Record
 from include.ledger.presence import Presence
 from include.ledger.repository import LedgerRepository, Shard, Verdict
 from include.ledger.senders import Senders
+from include.ota.inbox import EventInbox
 from include.schedules.model import Kind
 from include.schedules.repository import ScheduleRepository
 from include.schedules.service import ScheduleService
 from include.settings import get_settings
-
-if TYPE_CHECKING:
-    from include.ota.inbox import EventInbox
 
 CLAIM_DELAY_SECONDS = 0.02
 RECORD_DELAY_SECONDS = 0.1
@@ -58,9 +56,8 @@ class Engine:
             response_limit_bytes=settings.response_limit_bytes,
         )
         self.senders = Senders(settings.senders)
-        self.gateway_lock = asyncio.Lock()
-        self.opened_gateway: DeviceGateway | None = None
-        self.inbox: EventInbox | None = None
+        self.inbox = EventInbox(database)
+        self.shared_gateway = SharedGateway(self.inbox)
         self.held: dict[int, object] = {}
         self.tasks: set[asyncio.Task[None]] = set()
         self.coming: Counter[datetime] = Counter()
@@ -106,30 +103,15 @@ class Engine:
 
         :raises InvalidInputError: none is set, or what is set cannot be used
         """
-        from include.gateway.connect import create_gateway, read_gateway_settings
-        from include.ota import inbox
-
-        async with self.gateway_lock:
-            if self.opened_gateway is None:
-                settings = read_gateway_settings()
-                if settings is None:
-                    raise InvalidInputError("there is no such connection", field="device_gateway")
-                gateway = create_gateway(settings)
-                self.inbox = inbox.EventInbox(self.database)
-                gateway.listen(self.inbox)
-                await gateway.open()
-                self.opened_gateway = gateway
-        return self.opened_gateway
+        return await self.shared_gateway.get()
 
     async def close(self) -> None:
         await asyncio.gather(*self.tasks, return_exceptions=True)
         await self.senders.close()
         await self.records.close()
         await self.claims.close()
-        if self.opened_gateway:
-            await self.opened_gateway.close()
-        if self.inbox:
-            await self.inbox.close()
+        await self.shared_gateway.close()
+        await self.inbox.close()
         await self.client.aclose()
         await self.presence.close()
         await self.database.close()

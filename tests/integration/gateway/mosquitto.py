@@ -102,7 +102,7 @@ class Devices:
             with suppress(aiomqtt.MqttError):
                 async with aiomqtt.Client("127.0.0.1", self.port) as client:
                     client.pending_calls_threshold = 100_000
-                    for kind in ("commands/+", "properties/set/+", "messages/down"):
+                    for kind in ("commands/+", "properties/set/+", "properties/get/+", "messages/down"):
                         await client.subscribe(f"$oc/devices/+/sys/{kind}", qos=1)
                     self.ready.set()
                     async for message in client.messages:

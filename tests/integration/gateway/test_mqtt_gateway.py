@@ -128,6 +128,20 @@ class TestOtherCalls:
         assert topic.startswith("$oc/devices/d1/sys/properties/set/request_id=")
         assert body["services"] == [{"service_id": "light", "properties": {"level": 3}}]
 
+    async def test_properties_are_asked_for_and_set(self, gateway: MqttGateway, devices: Devices) -> None:
+        services = [{"service_id": "light", "properties": {"level": 3}}]
+        for reply in (
+            await gateway.set_properties("d1", services),
+            await gateway.query_properties("d1", "light"),
+            await gateway.query_properties("d1", None),
+        ):
+            assert (reply.outcome, reply.response) == ("acknowledged", '{"result_code":0}')
+        kinds = [topic.rpartition("/request_id=")[0] for topic, _ in devices.bodies]
+        assert kinds == [f"$oc/devices/d1/sys/properties/{verb}" for verb in ("set", "get", "get")]
+        assert [body.get("service_id") for _, body in devices.bodies] == [None, "light", ""]
+        assert devices.bodies[0][1] == {"object_device_id": "d1", "services": services}
+        assert (await gateway.query_properties("a/b", None)).outcome == "refused"
+
     async def test_messages(self, gateway: MqttGateway, devices: Devices) -> None:
         assert (await gateway.send_message(Message("d1", "m1", {"a": 1}, name="n"))).ok
         assert (await gateway.send_message(Message("d1", "m2", "x", topic="a/#"))).outcome == "refused"

@@ -61,7 +61,6 @@ async def test_one_an_engine(make_engine: MakeEngine, gateway: CountingGateway, 
     assert (gateway.opened, gateway.closed) == (1, 0)
     await engine.close()
     assert gateway.closed == 1
-    engine.opened_gateway = None
 
 
 async def test_callbacks_need_none(make_engine: MakeEngine, gateway: CountingGateway) -> None:

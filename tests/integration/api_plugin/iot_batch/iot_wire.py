@@ -25,14 +25,14 @@ class Sdk:
     def __init__(self, client: iotda.IoTDAClient) -> None:
         self.client = client
 
-    async def call(self, name: str, **fields: Any) -> dict[str, Any]:
+    async def call(self, name: str, /, **fields: Any) -> dict[str, Any]:
         """`call("show_batch_task", task_id=…)`; `body` is the request's body."""
         kind = "".join(part.capitalize() for part in name.split("_")) + "Request"
         request = getattr(iotda, kind)(**fields)
         answer = await asyncio.to_thread(getattr(self.client, name), request)
         return without_nulls(answer.to_json_object())
 
-    async def refused(self, name: str, **fields: Any) -> tuple[int, str, str]:
+    async def refused(self, name: str, /, **fields: Any) -> tuple[int, str, str]:
         """Return HTTP status, `error_code` and `error_msg` of a call that must be refused."""
         with pytest.raises(ClientRequestException) as caught:
             await self.call(name, **fields)

@@ -28,6 +28,7 @@ SHOWN = {
     "description": None,
     "auth_type": "SECRET",
     "fingerprint": None,
+    "secure_access": True,
     "has_secret": True,
     "status": "INACTIVE",
     "status_at": None,
@@ -296,7 +297,10 @@ class TestDelete:
         gateway = await make(client, 1)
         child = await make(client, 2, gateway_id=gateway)
         answer = await client.delete(f"/devices/{gateway}")
-        assert (answer.status_code, answer.json()["detail"]) == (409, "devices hang on it")
+        assert (answer.status_code, answer.json()["detail"]) == (
+            409,
+            "it is the gateway of other devices: delete those first",
+        )
         assert (await client.delete(f"/devices/{child}")).status_code == 204
         assert (await client.delete(f"/devices/{gateway}")).status_code == 204
 

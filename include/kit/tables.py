@@ -1,34 +1,29 @@
 """Reading a table out of a CSV file or a spreadsheet, row by row, every cell as text.
 
-A file can be read several times; no more of it is in memory than a row and a spreadsheet's shared texts.
+A file can be read several times; no more of it is in memory than a row and a spreadsheet's shared texts, but
+for .xls, whose format has to be read as a whole and ends at 65,536 rows.
 """
 
 from __future__ import annotations
 
 import csv
-import zipfile
+import os
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE, getincrementaldecoder
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date, datetime
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from include.errors import InvalidInputError
+from include.kit.cells import moment_text, number_text
+from include.kit.xlsx import WEIGHTS, Spreadsheet, Weights
+from include.kit.xlsx_parts import COLUMNS_MOST, NumberedRow
 
 DELIMITERS = ",;\t"
-COLUMNS_MOST = 256
-
-#: What a spreadsheet may weigh unpacked, and its table of shared texts, which must be held in memory.
-UNPACKED_MOST, TEXTS_MOST = 512 * 2**20, 128 * 2**20
 
 _BLOCK = 2**20
 _ZIP, _OLD_EXCEL = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
-
-#: The number of a row as a spreadsheet shows it (that of the headings is 1), and its cells.
-NumberedRow = tuple[int, list[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,42 +31,46 @@ class Table:
     """A file with a table in it.
 
     :ivar encoding: of text; None for a spreadsheet
+    :ivar old: whether it is an .xls
     :ivar sheet: of a spreadsheet; None for its first one
     """
 
     path: Path
     encoding: str | None
     delimiter: str = ","
+    old: bool = False
     sheet: str | None = None
+    weights: Weights = WEIGHTS
 
     def rows(self) -> Iterator[NumberedRow]:
-        """Return the rows that are not empty, the headings first. Raises InvalidInputError."""
-        source = _text_rows(self) if self.encoding else _sheet_rows(self)
-        return (row for row in source if any(row[1]))
+        """Return the rows that are not empty, the headings first. Raises InvalidInputError.
+
+        They are numbered as a spreadsheet shows them: that of the headings is 1, or whatever it is.
+        """
+        read = _text_rows if self.encoding else _old_rows if self.old else _sheet_rows
+        return (row for row in read(self) if any(row[1]))
 
 
-def open_table(path: Path, *, sheet: str | None = None) -> Table:
+def open_table(path: Path, *, sheet: str | None = None, weights: Weights = WEIGHTS) -> Table:
     """Return the table in a file, whatever its name says it is.
 
     CSV may be UTF-8, with or without a byte order mark, UTF-16 or GB18030, by comma, semicolon or tab.
 
+    :param weights: what a spreadsheet may have when it is unpacked
     :raises InvalidInputError: names `file`: not there, not readable, not a table
     """
     try:
         with path.open("rb") as file:
             begin = file.read(4)
-            if begin == _OLD_EXCEL:
-                raise _bad("is an old or an encrypted Excel file: save it as .xlsx or CSV")
-            if begin == _ZIP:
-                _check_weight(path)
-                return Table(path, None, sheet=sheet)
+            if begin in (_ZIP, _OLD_EXCEL):
+                return Table(path, None, old=begin == _OLD_EXCEL, sheet=sheet, weights=weights)
             if not begin:
                 raise _bad("is empty")
             encoding = _encoding(path, begin)
     except OSError as error:
         raise _bad(f"{str(path)!r} cannot be read: {error.strerror}") from error
     if sheet is not None:
-        raise InvalidInputError("is for spreadsheets", field="--sheet")
+        raise InvalidInputError("is for spreadsheets", field="sheet")
     return Table(path, encoding, _delimiter(path, encoding))
 
 
@@ -128,68 +127,56 @@ def _text_rows(table: Table) -> Iterator[NumberedRow]:
 # --- spreadsheets
 
 
-def _check_weight(path: Path) -> None:
-    """Refuse what would fill the memory. The reader unpacks no more of a part than the archive declares."""
-    with _readable(), zipfile.ZipFile(path) as archive:
-        parts = archive.infolist()
-    texts = sum(part.file_size for part in parts if part.filename.lower().endswith("sharedstrings.xml"))
-    for weight, most in ((sum(part.file_size for part in parts), UNPACKED_MOST), (texts, TEXTS_MOST)):
-        if weight > most:
-            raise _bad(f"is larger than {most // 2**20} MiB when unpacked: save it as CSV")
-
-
 @contextmanager
-def _readable() -> Iterator[None]:
+def _readable(what: str) -> Iterator[None]:
     """Whatever the reader stumbles over in a broken spreadsheet is the file's fault."""
     try:
         yield
     except (InvalidInputError, GeneratorExit):
         raise
     except Exception as error:
-        raise _bad(f"cannot be read as a spreadsheet (.xlsx): {error}") from error
+        raise _bad(f"cannot be read as a spreadsheet ({what}): {error}") from error
 
 
 def _sheet_rows(table: Table) -> Iterator[NumberedRow]:
-    from openpyxl import load_workbook
-
-    # Given a path, openpyxl leaves a broken file open.
-    with _readable(), table.path.open("rb") as file:
-        book = load_workbook(file, read_only=True, data_only=True)
-        try:
-            sheet = _sheet(book, table.sheet)
-            sheet.reset_dimensions()  # what the file says of its size need not be true
-            first = next(
-                (row for row in sheet.iter_rows(max_col=COLUMNS_MOST, values_only=True) if any(row)), ()
-            )
-            # Rows are filled up to the last column asked for, which would be most of the work.
-            width = len(trimmed([_text(cell) for cell in first])) + 1
-            for number, cells in enumerate(sheet.iter_rows(max_col=width, values_only=True), 1):
-                yield number, [_text(cell) for cell in cells]
-        finally:
-            book.close()
+    with _readable(".xlsx"), table.path.open("rb") as file:
+        book = Spreadsheet(file, table.weights)
+        yield from book.rows(_sheet(list(book.sheets), table.sheet))
 
 
-def _sheet(book: Any, name: str | None) -> Any:
-    sheets = {sheet.title: sheet for sheet in book.worksheets}
-    if name is not None and name not in sheets:
-        raise InvalidInputError(f"there is no {name!r}, only {', '.join(sheets)}", field="--sheet")
-    if not sheets:
+def _old_rows(table: Table) -> Iterator[NumberedRow]:
+    import xlrd
+
+    with _readable(".xls, not encrypted"), open(os.devnull, "w", encoding="utf-8") as log:
+        # A row is as long as its last cell says; else a single far one would widen all of them.
+        book = xlrd.open_workbook(str(table.path), logfile=log, on_demand=True, ragged_rows=True)
+        sheet = book.sheet_by_name(_sheet(book.sheet_names(), table.sheet))
+        for place in range(sheet.nrows):
+            cells = sheet.row(place)[:COLUMNS_MOST]
+            yield place + 1, [_old_text(cell, since_1904=bool(book.datemode)) for cell in cells]
+
+
+def _old_text(cell: Any, *, since_1904: bool) -> str:
+    import xlrd
+
+    match cell.ctype:
+        case xlrd.XL_CELL_NUMBER:
+            return number_text(cell.value)
+        case xlrd.XL_CELL_DATE:
+            return moment_text(cell.value, since_1904=since_1904)
+        case xlrd.XL_CELL_BOOLEAN:
+            return "TRUE" if cell.value else "FALSE"
+        case xlrd.XL_CELL_ERROR:
+            return str(xlrd.error_text_from_code.get(cell.value, "#N/A"))
+    return str(cell.value).strip()
+
+
+def _sheet(names: Sequence[str], wanted: str | None) -> str:
+    if not names:
         raise _bad("has no sheet")
-    return sheets[name] if name is not None else next(iter(sheets.values()))
-
-
-def _text(cell: Any) -> str:
-    """Return a cell as it would stand in a CSV file."""
-    if cell is None:
-        return ""
-    if isinstance(cell, float):
-        # 000090502121 typed as a number comes as 90502121.0, and 0.1 is meant, not its 55 digits.
-        return str(int(cell)) if cell.is_integer() else f"{Decimal(repr(cell)):f}"
-    if isinstance(cell, datetime):
-        return cell.isoformat(" ")
-    if isinstance(cell, date):
-        return cell.isoformat()
-    return str(cell).strip()
+    if wanted is not None and wanted not in names:
+        raise InvalidInputError(f"there is no {wanted!r}, only {', '.join(names)}", field="sheet")
+    return wanted if wanted is not None else names[0]
 
 
 def trimmed(cells: Sequence[str]) -> list[str]:
