@@ -113,6 +113,8 @@ class Task:
     :ivar id: ours; clients know `task_id`, 24 hexadecimal digits that sort by creation
     :ivar open_wave: sub-tasks of later waves wait
     :ivar dispatched: attempts begun so far
+    :ivar paced_until: when what its rate allows was last used up (`include.batch.rollout.rate`)
+    :ivar judged: what had succeeded and failed when it was last resumed; an abort is judged by the rest
     :ivar paused_at: None unless it is paused; its status stays what it was
     """
 
@@ -125,7 +127,8 @@ class Task:
     paused_at: datetime | None
     pause_reason: str | None
     dispatched: int
-    dispatch_began_at: datetime | None
+    paced_until: datetime | None
+    judged: tuple[int, int]
     open_wave: int
     runs_wanted: int
     runs_started: int

@@ -54,8 +54,10 @@ CREATE TABLE batch_task (
     fail_wait_retry integer NOT NULL DEFAULT 0,
     stopped         integer NOT NULL DEFAULT 0,
     removed         integer NOT NULL DEFAULT 0,
-    dispatched      integer NOT NULL DEFAULT 0,     -- attempts begun, what a rate is counted by
-    dispatch_began_at timestamptz,                  -- of the first; a pause moves it
+    dispatched      integer NOT NULL DEFAULT 0,     -- attempts begun
+    paced_until     timestamptz,                    -- when what its rate allows was last used up
+    judged_success  integer NOT NULL DEFAULT 0,     -- at the last resume: an abort is judged by the rest
+    judged_fail     integer NOT NULL DEFAULT 0,
     open_wave       smallint NOT NULL DEFAULT 1,    -- sub-tasks of later waves wait
     -- Airflow: runs that are wanted, and how many of them were started.
     runs_wanted     smallint NOT NULL DEFAULT 1,

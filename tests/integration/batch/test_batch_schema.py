@@ -20,7 +20,8 @@ INSERT INTO batch_subtask (batch_id, target, created_at, updated_at)
 SELECT %s, 'lamp-' || n, now(), now() FROM generate_series(1, %s) n
 """
 PROGRESS = """
-SELECT total, waitting, processing, success, fail, fail_wait_retry, stopped, removed FROM batch_task WHERE id = %s
+SELECT total, waitting, processing, success, fail, fail_wait_retry, stopped, removed
+FROM batch_task WHERE id = %s
 """
 
 
