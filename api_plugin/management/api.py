@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 from fastapi import APIRouter
 
 from api_plugin.common.announcer import announcing
@@ -11,6 +14,7 @@ from api_plugin.management import (
     bill_action_routes,
     bill_routes,
     device_routes,
+    event_routes,
     ledger_routes,
     metering_routes,
     reading_routes,
@@ -21,6 +25,8 @@ from api_plugin.management import (
     timer_routes,
 )
 from api_plugin.management.reading_schemas import ReadingsBody
+from include.events.courier import delivering
+from include.kit.db import Database
 
 router = APIRouter()
 for part in (
@@ -34,9 +40,18 @@ for part in (
     bill_action_routes,
     device_routes,
     timer_routes,
+    event_routes,
     status_routes,
 ):
     router.include_router(part.router)
+
+
+@asynccontextmanager
+async def background(database: Database) -> AsyncIterator[None]:
+    """Keep Airflow in step with the schedules, and tell events."""
+    async with announcing(database), delivering(database):
+        yield
+
 
 API = Api(
     name="management",
@@ -47,5 +62,5 @@ API = Api(
     open_router=status_routes.open_router,
     error_form=problem_form,
     bodies=(Problem, ReadingsBody),
-    background=announcing,
+    background=background,
 )
