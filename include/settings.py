@@ -72,6 +72,11 @@ class Settings(BaseSettings):
     timer_offline: Literal["skip", "deliver_when_online", "shadow_desired"] = "skip"
     timer_offline_ttl_seconds: float = Field(3600.0, ge=1, le=604_800)
 
+    # --- batch tasks
+    batch_shards: int = Field(4, ge=1, le=64)
+    batch_in_flight: int = Field(512, ge=1, le=10_000)
+    batch_command_timeout_seconds: float = Field(20.0, gt=0, le=120)
+
     # --- outbound calls
     egress_allow: Annotated[tuple[Network, ...], NoDecode] = ()
     callback_timeout_seconds: float = Field(10.0, gt=0, le=3600)

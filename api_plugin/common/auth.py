@@ -8,6 +8,7 @@ its authenticator.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
@@ -17,7 +18,7 @@ from fastapi import Depends
 from fastapi.security import HTTPBearer
 from starlette._utils import get_route_path  # the router's own reading of a path: the two must never differ
 from starlette.requests import HTTPConnection, Request
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
 from api_plugin.common.database import get_database
@@ -66,8 +67,8 @@ class Authenticator(Protocol):
 
     scheme: Scheme
 
-    async def caller(self, connection: HTTPConnection, api: ApiName) -> Caller:
-        """Return who sent a request.
+    async def caller(self, request: Request, api: ApiName, /) -> Caller:
+        """Return who sent a request; its body may be read for that.
 
         :raises AuthenticationError: no credential, or a bad one
         :raises PermissionDeniedError: a good one that does not open this API
@@ -89,19 +90,10 @@ class TokenAuthenticator:
     async def caller(self, connection: HTTPConnection, api: ApiName) -> Caller:
         if "authorization" not in connection.headers and _is_open_to(connection, api):
             return Caller(None, None)
-        token = await self._verify(connection, read_credential(connection, self.schemes, self.form))
+        token = await verified_token(connection, read_credential(connection, self.schemes, self.form))
         if not token.opens(api):
             raise PermissionDeniedError(f"the token does not open the API {api!r}")
         return Caller(token, token.projects)
-
-    async def _verify(self, connection: HTTPConnection, credential: str) -> Token:
-        known = verified_tokens.get(credential, system_clock())
-        if known is not None:
-            return known
-        async with get_database(connection).transaction() as session:
-            token = await TokenService(session).verify(credential)
-        verified_tokens.put(credential, token)
-        return token
 
 
 class JwtAuthenticator:
@@ -146,9 +138,10 @@ class Authentication:
         self.open_paths = api.open_paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        ahead = ReadAhead(receive)
         if scope["type"] == "http" and get_route_path(scope) not in self.open_paths:
             try:
-                caller = await self.api.authenticator.caller(HTTPConnection(scope), self.api.name)
+                caller = await self.api.authenticator.caller(Request(scope, ahead.keep), self.api.name)
                 scope.setdefault("state", {})["caller"] = caller
             except CarillonError as error:
                 await self.api.error_form(failure_of(error), scope["path"])(scope, receive, send)
@@ -156,7 +149,23 @@ class Authentication:
         elif scope["type"] == "websocket":
             await WebSocketClose()(scope, receive, send)
             return
-        await self.app(scope, receive, send)
+        await self.app(scope, ahead.again, send)
+
+
+class ReadAhead:
+    """Receives a request, and what was received for its credential once more for the app."""
+
+    def __init__(self, receive: Receive) -> None:
+        self.receive = receive
+        self.kept: deque[Message] = deque()
+
+    async def keep(self) -> Message:
+        message = await self.receive()
+        self.kept.append(message)
+        return message
+
+    async def again(self) -> Message:
+        return self.kept.popleft() if self.kept else await self.receive()
 
 
 def get_caller(connection: HTTPConnection) -> Caller:
@@ -175,6 +184,20 @@ def get_user(connection: HTTPConnection) -> str:
 
 CallerDep = Annotated[Caller, Depends(get_caller)]
 UserDep = Annotated[str, Depends(get_user)]
+
+
+async def verified_token(connection: HTTPConnection, credential: str) -> Token:
+    """Return the token that a credential stands for, from memory where it was verified a moment ago.
+
+    :raises AuthenticationError: it is not good
+    """
+    known = verified_tokens.get(credential, system_clock())
+    if known is not None:
+        return known
+    async with get_database(connection).transaction() as session:
+        token = await TokenService(session).verify(credential)
+    verified_tokens.put(credential, token)
+    return token
 
 
 def read_credential(connection: HTTPConnection, schemes: frozenset[str], form: str) -> str:

@@ -10,7 +10,7 @@ import logging
 import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any
 
@@ -79,6 +79,8 @@ class Failure:
     error_id: str | None = None
     #: Of a 401: the token was good once, so that logging in again helps.
     expired: bool = False
+    #: The class of an error of ours, for an API that tells them apart more finely.
+    kind: type[CarillonError] | None = None
 
 
 #: How pydantic begins its sentences; ours begin with the field.
@@ -174,9 +176,9 @@ class CatchAll:
 def _own_failure(error: CarillonError) -> Failure:
     status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return _hidden(status, error)
+        return replace(_hidden(status, error), kind=type(error))
     expired = isinstance(error, TokenExpiredError)
-    return Failure(status, printable(str(error)), _fields_of(error), expired=expired)
+    return Failure(status, printable(str(error)), _fields_of(error), expired=expired, kind=type(error))
 
 
 def _fields_of(error: CarillonError) -> tuple[FieldProblem, ...]:

@@ -16,8 +16,13 @@ class Performer(Protocol):
         """Do what the sub-task wants next; never raises but for cancellation.
 
         May be called twice for one attempt, after a process was killed: what is sent then carries the same
-        `subtask.request_id(task.task_id)`.
+        `subtask.request_id(task.task_id)`. A stop of the task waits until the first bytes have left, so what
+        is done before that should not take long.
         """
+
+    async def close(self) -> None:
+        """Finish what is being written."""
+        return
 
 
 class LocalPerformer(Protocol):

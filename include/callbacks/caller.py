@@ -17,6 +17,7 @@ from include.kit.matching import compile_pattern
 from include.kit.rpc import RpcRequest
 from include.kit.secrets import decrypt
 from include.kit.signing import WebhookSigner
+from include.kit.texts import storable
 from include.ledger.model import Call, CallResult, Due
 from include.settings import get_settings
 
@@ -156,12 +157,6 @@ class UnusableCall:
     async def send(self) -> CallResult:
         now = system_clock()
         return CallResult(False, now, now, self.task.url, self.task.body, error=self.reason)
-
-
-def storable(text: str, limit: int) -> str:
-    """Cut a text to what is kept of it, without the one character that Postgres cannot store."""
-    kept = text[:limit].replace("\x00", "\ufffd")
-    return kept.encode("utf-8", "replace").decode() if not kept.isascii() else kept
 
 
 def _send_at(due: Due) -> datetime:

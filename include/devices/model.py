@@ -158,6 +158,7 @@ class NewCommand:
     """A command to be stored as PENDING.
 
     :ivar expires_at: until when it may wait for the device
+    :ivar command_id: None: drawn
     """
 
     device_id: str
@@ -166,6 +167,7 @@ class NewCommand:
     command_name: str | None = None
     send_strategy: SendStrategy = "immediately"
     expires_at: datetime | None = None
+    command_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -299,6 +299,30 @@ FROM (
 WHERE s.device_id = %(id)s AND s.service_id = i.service_id AND s.desired <> i.merged
 RETURNING s.service_id
 
+-- name: spread_desired
+-- The same change in the shadows of many devices, which are locked, where they have room for its services.
+WITH change AS (
+    SELECT service_id, desired, ARRAY(SELECT key FROM jsonb_each(desired) WHERE value = 'null'::jsonb) AS gone
+    FROM jsonb_to_recordset(%(items)s::jsonb) AS r (service_id text, desired jsonb)
+), roomy AS (
+    SELECT d.id, d.device_id FROM device d
+    WHERE d.device_id = ANY(%(device_ids)s)
+      AND (SELECT count(*) FROM change) + (SELECT count(*) FROM device_shadow o WHERE o.device_id = d.id
+               AND o.service_id NOT IN (SELECT service_id FROM change)) <= %(most)s
+), spread AS (
+    INSERT INTO device_shadow AS s (device_id, service_id, desired, desired_at, version)
+    SELECT r.id, c.service_id, c.desired - c.gone, %(now)s, 1
+    FROM roomy r CROSS JOIN change c ORDER BY r.id, c.service_id
+    ON CONFLICT (device_id, service_id) DO UPDATE
+    SET desired = (SELECT CASE WHEN c.desired = '{}'::jsonb THEN c.desired ELSE (s.desired || c.desired) - c.gone END
+                   FROM change c WHERE c.service_id = excluded.service_id),
+        desired_at = excluded.desired_at, version = s.version + 1
+    WHERE s.desired <> (SELECT CASE WHEN c.desired = '{}'::jsonb THEN c.desired
+                                    ELSE (s.desired || c.desired) - c.gone END
+                        FROM change c WHERE c.service_id = excluded.service_id)
+)
+SELECT device_id FROM roomy
+
 -- name: put_reported
 -- What a service of a device said it is, unless something later is known; a null key goes, others stay.
 INSERT INTO device_shadow AS s (device_id, service_id, reported, reported_at)
@@ -325,6 +349,7 @@ FROM (
 ) n
 WHERE n.number + n.waiting <= %(most)s
 ORDER BY n.place
+ON CONFLICT ON CONSTRAINT device_command_id_unique DO NOTHING
 RETURNING command_id
 
 -- name: move_commands

@@ -6,7 +6,7 @@ a version that is told must be the stored one, 0 for a service that has none.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -54,6 +54,15 @@ class ShadowsService(DeviceScope):
             if items:
                 await write(device.id, items, now)
         return await self.traffic.find_shadow(device.id)
+
+    async def spread_desired(self, device_ids: Collection[str], rows: Sequence[ShadowRow]) -> set[str]:
+        """Change what services of many devices should be, all in the same way; versions are not compared.
+
+        :returns: the devices that are there and have room for these services
+        """
+        await self.repository.lock_devices(device_ids)
+        items = [row.model_dump(exclude={"version"}) for row in rows]
+        return await self.traffic.spread_desired(device_ids, items, SERVICES_MOST, self.clock())
 
     async def put_reported(
         self, device_id: str, service_id: str, reported: Mapping[str, Any], at: datetime

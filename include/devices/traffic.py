@@ -37,7 +37,8 @@ class TrafficService(DeviceScope):
     async def add_commands(self, commands: Sequence[NewCommand]) -> list[str | None]:
         """Store commands as PENDING; returns the id of each in order, None where it was not stored.
 
-        A command is not stored where its device is not there or `PENDING_MOST` wait for it already.
+        A command is not stored where its device is not there, where `PENDING_MOST` wait for it already, or
+        where its id is taken.
         """
         await self.repository.lock_devices({one.device_id for one in commands})
         now = self.clock()
@@ -45,7 +46,7 @@ class TrafficService(DeviceScope):
             {
                 **asdict(one),
                 "place": place,
-                "command_id": uuid4().hex,
+                "command_id": one.command_id or uuid4().hex,
                 "expires_at": one.expires_at or now + COMMAND_LIFE,
             }
             for place, one in enumerate(commands)
@@ -106,6 +107,11 @@ class TrafficService(DeviceScope):
         )
         places = {fresh[key] for key in stored}
         return [item["message_id"] if item["place"] in places else None for item in items]
+
+    async def known_messages(self, keys: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
+        """Return which messages, by (device_id, message_id), there are."""
+        items = [{"device_id": device_id, "message_id": message_id} for device_id, message_id in keys]
+        return await self.traffic.known_messages(items)
 
     async def move_messages(
         self,

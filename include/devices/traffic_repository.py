@@ -30,6 +30,15 @@ class TrafficRepository(Statements):
     async def change_desired(self, device: int, items: Sequence[Item], now: datetime) -> None:
         await self.run(queries.change_desired, id=device, items=as_json(items), now=now)
 
+    async def spread_desired(
+        self, device_ids: Collection[str], items: Sequence[Item], most: int, now: datetime
+    ) -> set[str]:
+        """Return the devices that had room."""
+        rows = await self.all(
+            queries.spread_desired, device_ids=list(device_ids), items=as_json(items), most=most, now=now
+        )
+        return {row["device_id"] for row in rows}
+
     async def put_reported(self, device_id: str, service_id: str, reported: Item, at: datetime) -> bool:
         return await self.changed(
             queries.put_reported,

@@ -18,6 +18,7 @@ from paho.mqtt.properties import Properties
 
 from include.errors import OutboundError
 from include.gateway.model import GatewaySettings
+from include.kit.handover import handed_over
 
 log = logging.getLogger(__name__)
 
@@ -97,6 +98,7 @@ class BrokerLink:
             if client is None:
                 raise OutboundError(f"the broker cannot be reached: {self.problem}")
             properties = _expiring(expiry) if self.settings.mqtt_version == "5" else None
+            handed_over()
             try:
                 await client.publish(topic, payload, qos=1, properties=properties, timeout=math.inf)
             except (aiomqtt.MqttError, ValueError) as error:  # ValueError: a payload beyond MQTT's limit

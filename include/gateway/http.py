@@ -76,10 +76,17 @@ class GatewayGuard(EgressGuard):
         return await super().resolve(host, port)
 
 
-def gateway_client(url: str, *, per_host_limit: int, response_limit_bytes: int) -> OutboundClient:
+def gateway_client(
+    url: str, *, per_host_limit: int, response_limit_bytes: int, connect_timeout: float | None = None
+) -> OutboundClient:
     """Return a client that can call this gateway and nothing else."""
     guard = GatewayGuard(parse_url(url).endpoint.host)
-    return OutboundClient(guard, per_host_limit=per_host_limit, response_limit_bytes=response_limit_bytes)
+    return OutboundClient(
+        guard,
+        per_host_limit=per_host_limit,
+        response_limit_bytes=response_limit_bytes,
+        connect_timeout=connect_timeout,
+    )
 
 
 class HttpGateway:

@@ -65,6 +65,7 @@ class Reply:
         gateway knows it to be away; `timeout` that it did not answer; `unreachable` and `garbage` are faults
         of the gateway
     :ivar response: what the device answered, as text
+    :ivar error_code: the platform's, such as `IOTDA.014000`; None where it gave none
     """
 
     outcome: Outcome
@@ -73,6 +74,7 @@ class Reply:
     status: int | None = None
     response: str | None = None
     error: str | None = None
+    error_code: str | None = None
 
     @property
     def ok(self) -> bool:

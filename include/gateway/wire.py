@@ -20,7 +20,7 @@ from include.kit.clock import system_clock
 DEVICE_ID = re.compile(r"[A-Za-z0-9_-]{1,128}\Z")
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}\Z")
 
-ERROR_CHARACTERS = 500
+ERROR_CHARACTERS, CODE_CHARACTERS = 500, 64
 #: Kept of an answer that cannot be read.
 START_CHARACTERS = 2000
 
@@ -48,9 +48,12 @@ class Verdict(NamedTuple):
     outcome: Outcome
     response: str | None = None
     error: str | None = None
+    error_code: str | None = None
 
     def reply(self, begin_at: datetime, status: int | None = None) -> Reply:
-        return Reply(self.outcome, begin_at, system_clock(), status, self.response, self.error)
+        return Reply(
+            self.outcome, begin_at, system_clock(), status, self.response, self.error, self.error_code
+        )
 
 
 #: Judges the JSON object of an answer that has neither an error status nor an error code.
@@ -108,7 +111,8 @@ def judge_answer(status: int, content_type: str | None, body: bytes, judge: Judg
         return Verdict("garbage", _start(body), f"the answer with status {status} is no JSON object")
     if code := document.get("error_code"):
         outcome = OUTCOMES.get(str(code), "refused")
-        return Verdict(outcome, _text(document.get("response")), _complaint(status, document))
+        complaint = _complaint(status, document)
+        return Verdict(outcome, _text(document.get("response")), complaint, str(code)[:CODE_CHARACTERS])
     if not 200 <= status < 300:
         return Verdict("garbage", _start(body), f"the answer with status {status} has no error_code")
     return judge(document)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 from include.errors import OutboundError, OutboundProtocolError, OutboundTimeoutError
 from include.kit.calls import OutboundResponse, PreparedCall
+from include.kit.handover import handed_over
 
 if TYPE_CHECKING:
     from include.kit.pools import HostPool
@@ -87,6 +88,7 @@ class Connection(asyncio.BufferedProtocol):
         self._watch(started + call.timeout)
         self._answer = answer = self.loop.create_future()
         self.transport.write(call.plan.payload)
+        handed_over()
         return answer
 
     def rest(self) -> None:

@@ -21,7 +21,9 @@ from include.ledger.repository import LedgerRepository
 
 log = logging.getLogger(__name__)
 
-CHANNEL = "carillon_schedule"
+#: What is told on each is the id of what changed: of a schedule, of a batch task.
+SCHEDULES, BATCH_TASKS = "carillon_schedule", "carillon_batch"
+CHANNELS = (SCHEDULES, BATCH_TASKS)
 RECONNECT_SECONDS = 0.5
 LOST: tuple[type[Exception], ...] = (DatabaseUnavailableError, *UNAVAILABLE)
 
@@ -35,7 +37,7 @@ class Presence:
     def __init__(self, database: Database) -> None:
         self.database = database
         self.claimer = 0
-        self.listeners: dict[int, set[Callable[[], None]]] = defaultdict(set)
+        self.listeners: dict[tuple[str, str], set[Callable[[], None]]] = defaultdict(set)
         self.task: asyncio.Task[None] | None = None
         self.connection: Connection | None = None
 
@@ -53,19 +55,23 @@ class Presence:
             await self.connection.close()
 
     @contextmanager
-    def listening(self, schedule_id: int, on_change: Callable[[], None]) -> Iterator[None]:
-        """Call `on_change` whenever what hangs on the schedule may have changed."""
-        self.listeners[schedule_id].add(on_change)
+    def listening(
+        self, id: int, on_change: Callable[[], None], *, channel: str = SCHEDULES
+    ) -> Iterator[None]:
+        """Call `on_change` whenever a schedule, or what another of `CHANNELS` tells of, may have changed."""
+        key = (channel, str(id))
+        self.listeners[key].add(on_change)
         try:
             yield
         finally:
-            self.listeners[schedule_id].discard(on_change)
-            if not self.listeners[schedule_id]:
-                del self.listeners[schedule_id]
+            self.listeners[key].discard(on_change)
+            if not self.listeners[key]:
+                del self.listeners[key]
 
     async def _connect(self) -> Connection:
         connection = await self.database.connect()
-        await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(CHANNEL)))
+        for channel in CHANNELS:
+            await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
         repository = LedgerRepository(connection)
         if not self.claimer:
             self.claimer = await repository.next_claimer_id()
@@ -81,7 +87,7 @@ class Presence:
                     self.connection = await self._connect()
                     self._wake_all()
                 async for notify in self.connection.notifies():
-                    self._wake(notify.payload)
+                    self._wake(notify.channel, notify.payload)
             except LOST as error:
                 log.warning("lost the notification connection, making it again: %s", error)
                 if self.connection is None or self.connection.closed:
@@ -90,10 +96,9 @@ class Presence:
                         RECONNECT_SECONDS if isinstance(error, DatabaseUnavailableError) else 0
                     )
 
-    def _wake(self, payload: str) -> None:
-        if payload.isdigit():
-            for on_change in tuple(self.listeners.get(int(payload), ())):
-                on_change()
+    def _wake(self, channel: str, payload: str) -> None:
+        for on_change in tuple(self.listeners.get((channel, payload), ())):
+            on_change()
 
     def _wake_all(self) -> None:
         for listeners in tuple(self.listeners.values()):

@@ -10,6 +10,7 @@ import orjson
 from include.gateway.model import Command, DeviceGateway, PreparedCommand, Reply
 from include.kit.clock import system_clock
 from include.kit.db import Connection
+from include.kit.texts import storable
 from include.ledger.model import Call, CallResult, Due
 from include.settings import get_settings
 from include.timers.model import FAULT_DELAYS, LoadedTimer, command_of, offline_delays
@@ -171,10 +172,7 @@ def _prepared(calls: Sequence[Call]) -> list[PreparedCommand]:
 
 def _kept(text: str | None) -> str | None:
     """Cut a text to what is kept of it, without what Postgres cannot store."""
-    if text is None:
-        return None
-    kept = text[: get_settings().response_kept_characters].replace("\x00", "\ufffd")
-    return kept.encode("utf-8", "replace").decode()
+    return None if text is None else storable(text, get_settings().response_kept_characters)
 
 
 #: Where the gateway said nothing itself.

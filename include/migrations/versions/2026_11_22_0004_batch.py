@@ -146,7 +146,8 @@ CREATE TABLE batch_subtask (
 );
 CREATE INDEX batch_subtask_of_batch ON batch_subtask (batch_id, id);
 CREATE INDEX batch_subtask_by_status ON batch_subtask (batch_id, status, id);
-CREATE INDEX batch_subtask_due ON batch_subtask (batch_id, wake_at, id)
+-- What goes on with an attempt is looked for apart from what begins one: a rate holds only the latter.
+CREATE INDEX batch_subtask_due ON batch_subtask (batch_id, (status = 'Processing'), wake_at, id)
     WHERE wake_at IS NOT NULL AND claimed_by IS NULL;
 CREATE INDEX batch_subtask_claimed ON batch_subtask (batch_id, claimed_by) WHERE claimed_by IS NOT NULL;
 CREATE INDEX batch_subtask_open ON batch_subtask (target)

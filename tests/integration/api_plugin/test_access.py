@@ -40,6 +40,8 @@ def challenge(name: str, detail: str, path: str, status: int = 401) -> dict[str,
         return {"state": 2, "msg": detail, "data": {}}
     if name in ("billing", "timers"):
         return {"meta": {"code": 10101, "message": detail}, "data": {}}
+    if name == "iot":
+        return {"error_code": "IOTDA.000002", "error_msg": detail}
     kind, title = {401: ("credential", "Unauthorized"), 403: ("permission", "Forbidden")}[status]
     return {
         "type": f"urn:carillon:problem:{kind}",
@@ -51,7 +53,11 @@ def challenge(name: str, detail: str, path: str, status: int = 401) -> dict[str,
 
 
 MISSING = "one Authorization header is needed: token <id>:<40 hex digits>"
-MISSING_JWT = "one Authorization header is needed: jwt <JSON Web Token>"
+MISSING_ELSEWHERE = {
+    "timers": "one Authorization header is needed: jwt <JSON Web Token>",
+    "iot": "the request carries neither X-Auth-Token nor a signature",
+}
+CHALLENGES = {"iot": 'SDK-HMAC-SHA256 realm="carillon"'}
 
 
 async def test_every_route_of_every_app_wants_a_credential(client_of):
@@ -63,9 +69,9 @@ async def test_every_route_of_every_app_wants_a_credential(client_of):
             assert answer.status_code == OPEN_STATUS[name], path
         else:
             assert answer.status_code == 401, (name, method, path)
-            missing = MISSING_JWT if name == "timers" else MISSING
+            missing = MISSING_ELSEWHERE.get(name, MISSING)
             assert answer.json() == challenge(name, missing, path.replace("{", "").replace("}", ""))
-            assert answer.headers["www-authenticate"] == 'Bearer realm="carillon"'
+            assert answer.headers["www-authenticate"] == CHALLENGES.get(name, 'Bearer realm="carillon"')
 
 
 async def test_what_is_no_route_wants_a_credential_too(client_of):
@@ -261,6 +267,7 @@ def test_the_plugin_is_given_each_app_with_its_prefix():
         ("billing", "/api/v1/scheduler"),
         ("timers", "/v3/schedule"),
         ("timers /v3_1/schedule", "/v3_1/schedule"),
+        ("iot", "/v5/iot"),
         ("management", "/carillon/v1"),
     ]
     assert [factory().title for _, _, factory in APPS] == [api.title for api in APIS for _ in api.prefixes]

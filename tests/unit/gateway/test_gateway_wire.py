@@ -40,7 +40,8 @@ class TestSynchronousCommand:
 
     def test_refused_by_the_device(self) -> None:
         verdict = judge_answer(200, None, b'{"response": {"result_code": 3}}', judge_command)
-        assert verdict == ("refused", '{"result_code":3}', "the device answered with result code 3")
+        assert verdict[:3] == ("refused", '{"result_code":3}', "the device answered with result code 3")
+        assert verdict.error_code is None
 
     @pytest.mark.parametrize(
         ("status", "code", "outcome"),

@@ -1,0 +1,105 @@
+"""From our errors to those of document 004: `{error_code, error_msg}` and an HTTP status, in one table.
+
+Codes are named in `include/batch/codes.py`, which says, too, which of them are of our own choice. An error
+class that is not here has the line of its nearest ancestor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from starlette.responses import Response
+
+from api_plugin.common.errors import Failure
+from api_plugin.common.json_body import UnreadableBodyError
+from include.batch import codes
+from include.errors import (
+    AuthenticationError,
+    CarillonError,
+    ConflictError,
+    DatabaseUnavailableError,
+    InvalidInputError,
+    NotFoundError,
+    PermissionDeniedError,
+)
+
+
+class NoCredentialError(AuthenticationError):
+    """The request carries neither X-Auth-Token nor a signature."""
+
+
+#: HTTP status and code of each error class.
+CODES: Mapping[type[CarillonError], tuple[HTTPStatus, str]] = {
+    InvalidInputError: (HTTPStatus.BAD_REQUEST, codes.INVALID),
+    UnreadableBodyError: (HTTPStatus.BAD_REQUEST, codes.UNPARSEABLE),
+    NoCredentialError: (HTTPStatus.UNAUTHORIZED, codes.NOT_AUTHENTICATED),
+    AuthenticationError: (HTTPStatus.FORBIDDEN, codes.BAD_CREDENTIAL),
+    PermissionDeniedError: (HTTPStatus.FORBIDDEN, codes.NO_PERMISSION),
+    NotFoundError: (HTTPStatus.NOT_FOUND, codes.MISSING),
+    ConflictError: (HTTPStatus.BAD_REQUEST, codes.INVALID),
+    DatabaseUnavailableError: (HTTPStatus.SERVICE_UNAVAILABLE, codes.UNAVAILABLE),
+    CarillonError: (HTTPStatus.INTERNAL_SERVER_ERROR, codes.INTERNAL),
+}
+
+#: Of failures that are no error of ours (a path that does not exist, a body too large), by HTTP status.
+STATUS_CODES: Mapping[HTTPStatus, str] = {
+    HTTPStatus.NOT_FOUND: codes.MISSING,
+    HTTPStatus.INTERNAL_SERVER_ERROR: codes.INTERNAL,
+}
+
+#: Of parameters of a query that cannot be used.
+FIELD_CODES: Mapping[str, str] = {"limit": codes.LIMIT_RANGE}
+
+CHALLENGE = {"WWW-Authenticate": 'SDK-HMAC-SHA256 realm="carillon"'}
+
+
+class IotError(BaseModel):
+    """Every error."""
+
+    error_code: str
+    error_msg: str
+
+
+def iot_form(failure: Failure, path: str) -> Response:
+    """`{error_code, error_msg}`: document 004."""
+    status, code = _line(failure)
+    message = f"{failure.detail} (id {failure.error_id})" if failure.error_id else failure.detail
+    body = IotError(error_code=code, error_msg=message)
+    return JSONResponse(
+        body.model_dump(), int(status), CHALLENGE if status is HTTPStatus.UNAUTHORIZED else None
+    )
+
+
+def _line(failure: Failure) -> tuple[HTTPStatus, str]:
+    if failure.kind is not None:
+        return next(CODES[kind] for kind in failure.kind.__mro__ if kind in CODES)
+    if failure.status is HTTPStatus.UNPROCESSABLE_ENTITY:
+        field = failure.errors[0].field if failure.errors else ""
+        return HTTPStatus.BAD_REQUEST, FIELD_CODES.get(field, codes.INVALID)
+    return failure.status, STATUS_CODES.get(failure.status, codes.INVALID)
+
+
+def _declared(statuses: Mapping[int, str]) -> dict[int | str, dict[str, Any]]:
+    schema = {"$ref": f"#/components/schemas/{IotError.__name__}"}
+    return {
+        status: {"description": meaning, "content": {"application/json": {"schema": schema}}}
+        for status, meaning in statuses.items()
+    }
+
+
+#: How any call may end, for the OpenAPI document.
+ERRORS = _declared(
+    {
+        400: "something of the request cannot be used; `error_msg` names the field",
+        401: "no credential",
+        403: "a bad credential, a project that is not the caller's, or a call that is not allowed now",
+        503: "the database is away",
+    }
+)
+
+#: And a call for one thing.
+MISSING = _declared({404: "no such thing, or not one of the project's"})

@@ -1,0 +1,155 @@
+"""The statements on sub-tasks; whoever changes them locks their task first (`TaskRepository.lock_task`)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any, LiteralString
+
+from include.batch.codes import DEVICE_MISSING, INTERRUPTED
+from include.batch.model import Step, Subtask, SubtaskStatus, Task
+from include.batch.repository import queries
+from include.devices.model import Status as DeviceStatus
+from include.kit.db import Connection
+from include.ledger.repository import CLAIMER_LOCK_CLASS
+
+Row = Mapping[str, Any]
+
+_SUBTASK = [one.name for one in fields(Subtask)]
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A sub-task that was just claimed.
+
+    :ivar was: its status before; Processing where an attempt goes on
+    :ivar device_status: of the device of that name in the task's project, None: there is none
+    """
+
+    subtask: Subtask
+    was: SubtaskStatus
+    device_status: DeviceStatus | None
+
+
+class SubtaskRepository:
+    """One method a statement, on a connection whose transaction somebody else commits."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+
+    async def insert_subtasks(self, id: int, *, wake_at: datetime | None, now: datetime) -> int:
+        """Make the sub-tasks of a task from what it was asked for; returns how many."""
+        cursor = await self.connection.execute(
+            queries.insert_subtasks, {"id": id, "wake_at": wake_at, "error_code": DEVICE_MISSING, "now": now}
+        )
+        return cursor.rowcount
+
+    async def claim_subtasks(
+        self, task: Task, *, limit: int, fresh: int, claimer: int, now: datetime
+    ) -> list[Claimed]:
+        """Claim what is due.
+
+        :param limit: at most so many in all
+        :param fresh: at most so many of them that begin an attempt
+        """
+        rows = await self._rows(
+            queries.claim_subtasks,
+            id=task.id,
+            project_id=task.asked.project_id,
+            open_wave=task.open_wave,
+            limit=limit,
+            fresh=fresh,
+            claimer=claimer,
+            now=now,
+        )
+        return [Claimed(read_subtask(row), row["was"], row["device_status"]) for row in rows]
+
+    async def release_dead_claims(
+        self, task: Task, *, claimer: int, held: Collection[int], now: datetime
+    ) -> int:
+        """Free what nobody has in hand: `held` is what this process has. Returns how many."""
+        cursor = await self.connection.execute(
+            queries.release_dead_claims,
+            {
+                "id": task.id,
+                "stopping": task.status == "Stopping",
+                "error_code": INTERRUPTED,
+                "claimer": claimer,
+                "held": list(held),
+                "lock_class": CLAIMER_LOCK_CLASS,
+                "now": now,
+            },
+        )
+        return cursor.rowcount
+
+    async def record_steps(
+        self, task: Task, steps: Sequence[tuple[Subtask, Step]], *, claimer: int, now: datetime
+    ) -> dict[int, SubtaskStatus]:
+        """Write what became of sub-tasks; returns the status of each that was still ours to write."""
+        interval = task.asked.policy.retry_interval
+        rows = await self._rows(
+            queries.record_steps,
+            id=task.id,
+            stopping=task.status == "Stopping",
+            retry_at=now if interval is None else now + interval,
+            claimer=claimer,
+            now=now,
+            ids=[subtask.id for subtask, _ in steps],
+            attempts=[subtask.attempt for subtask, _ in steps],
+            were=[subtask.phase for subtask, _ in steps],
+            statuses=[step.status for _, step in steps],
+            outputs=[step.output for _, step in steps],
+            error_codes=[step.error_code for _, step in steps],
+            error_msgs=[step.error_msg for _, step in steps],
+            phases=[step.phase for _, step in steps],
+            phases_end=[step.phase_ends_at for _, step in steps],
+            wakes=[step.wake_at for _, step in steps],
+            progresses=[step.progress for _, step in steps],
+            retryables=[step.retryable for _, step in steps],
+        )
+        return {row["id"]: row["status"] for row in rows}
+
+    async def reopen_subtasks(
+        self,
+        task: Task,
+        statuses: Collection[SubtaskStatus],
+        *,
+        wake_at: datetime | None,
+        now: datetime,
+        targets: Sequence[str] | None = None,
+    ) -> list[str]:
+        """Have sub-tasks begin anew, with all their retries; returns their targets."""
+        rows = await self._rows(
+            queries.reopen_subtasks,
+            id=task.id,
+            statuses=sorted(statuses),
+            targets=None if targets is None else list(targets),
+            retries=task.asked.policy.retry_count or 0,
+            wake_at=wake_at,
+            now=now,
+        )
+        return [row["target"] for row in rows]
+
+    async def next_wake(self, task: Task, *, fresh: bool = True) -> datetime | None:
+        """Return when something is due next.
+
+        :param fresh: also of what begins an attempt
+        """
+        [row] = await self._rows(queries.next_wake, id=task.id, open_wave=task.open_wave, fresh=fresh)
+        wake_at: datetime | None = row["wake_at"]
+        return wake_at
+
+    async def main_failure(self, id: int) -> tuple[str, str] | None:
+        """Return code and message of what most of them failed of."""
+        rows = await self._rows(queries.main_failure, id=id)
+        return (rows[0]["error_code"] or "", rows[0]["error_msg"] or "") if rows else None
+
+    async def _rows(self, statement: LiteralString, **parameters: Any) -> list[Row]:
+        cursor = await self.connection.execute(statement, parameters)
+        return list(await cursor.fetchall())
+
+
+def read_subtask(row: Row) -> Subtask:
+    """Return a sub-task from a row that has all its columns."""
+    return Subtask(**{name: row[name] for name in _SUBTASK})
