@@ -76,6 +76,8 @@ class Settings(BaseSettings):
     batch_shards: int = Field(4, ge=1, le=64)
     batch_in_flight: int = Field(512, ge=1, le=10_000)
     batch_command_timeout_seconds: float = Field(20.0, gt=0, le=120)
+    batch_actions_all_types: bool = True
+    batch_list_all_types: bool = False
 
     # --- outbound calls
     egress_allow: Annotated[tuple[Network, ...], NoDecode] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -9,6 +10,7 @@ from typing import Any
 
 import httpx
 import psycopg
+import uvicorn
 from psycopg import sql
 from starlette.applications import Starlette
 from starlette.routing import Mount
@@ -64,6 +66,29 @@ async def serve(
         httpx.AsyncClient(transport=transport, base_url=f"http://test{prefix}", headers=headers) as client,
     ):
         yield client
+
+
+@asynccontextmanager
+async def serve_http(name: str) -> AsyncIterator[str]:
+    """Run one of our apps behind a real HTTP server, for clients that are not ours; yields `http://host:port`."""
+    from api_plugin.app import APIS, create_app
+
+    app = create_app(name)
+    prefixes = next(api.prefixes for api in APIS if api.name == name)
+    mounted = Starlette(routes=[Mount(one, app) for one in prefixes])
+    server = uvicorn.Server(
+        uvicorn.Config(mounted, host="127.0.0.1", port=0, lifespan="off", log_level="warning")
+    )
+    async with app.router.lifespan_context(app):
+        running = asyncio.create_task(server.serve())
+        try:
+            while not server.started:
+                await asyncio.sleep(0.01)
+                assert not running.done()
+            yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            await running
 
 
 def insert_schedule(connection: psycopg.Connection, **changes: Any) -> int:

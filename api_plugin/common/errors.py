@@ -7,7 +7,6 @@ that id.
 from __future__ import annotations
 
 import logging
-import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -31,6 +30,7 @@ from include.errors import (
     PermissionDeniedError,
     TokenExpiredError,
 )
+from include.kit.validation import message_of
 
 log = logging.getLogger(__name__)
 
@@ -83,9 +83,6 @@ class Failure:
     kind: type[CarillonError] | None = None
 
 
-#: How pydantic begins its sentences; ours begin with the field.
-_SUBJECT = re.compile(r"^(Input|String|Dictionary|Value) should ")
-
 #: How many problems of one request are listed, and how many of them its sentence says.
 PROBLEMS_MOST, PROBLEMS_SAID = 100, 10
 
@@ -113,16 +110,7 @@ def failure_of(error: Exception) -> Failure:
 
 def field_problem(item: Mapping[str, Any]) -> FieldProblem:
     """Return one entry of pydantic's `errors()` in our words."""
-    match item["type"]:
-        case "missing":
-            message = "is required"
-        case "extra_forbidden":
-            message = "is not a field of this request"
-        case "value_error":
-            message = str(item["ctx"]["error"])
-        case _:
-            message = _SUBJECT.sub("must ", item["msg"])
-    return FieldProblem(printable(".".join(map(str, item["loc"]))), printable(message))
+    return FieldProblem(printable(".".join(map(str, item["loc"]))), printable(message_of(item)))
 
 
 def _request_problem(item: Mapping[str, Any]) -> FieldProblem:

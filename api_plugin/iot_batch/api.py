@@ -5,13 +5,15 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from api_plugin.common.api import Api
-from api_plugin.iot_batch import task_routes
+from api_plugin.iot_batch import package_routes, task_routes
 from api_plugin.iot_batch.credentials import IotAuthenticator
 from api_plugin.iot_batch.errors import IotError, iot_form
+from api_plugin.iot_batch.task_schemas import TargetsBody
+from include.batch.requests import TaskRequest
 
 router = APIRouter()
-# Here go file_routes, device_routes and package_routes.
-for part in (task_routes,):
+# Here go file_routes and device_routes.
+for part in (task_routes, package_routes):
     router.include_router(part.router)
 
 API = Api(
@@ -22,5 +24,5 @@ API = Api(
     router=router,
     authenticator=IotAuthenticator(),
     error_form=iot_form,
-    bodies=(IotError,),
+    bodies=(IotError, TaskRequest, TargetsBody),
 )

@@ -1,7 +1,7 @@
 """From our errors to those of document 004: `{error_code, error_msg}` and an HTTP status, in one table.
 
-Codes are named in `include/batch/codes.py`, which says, too, which of them are of our own choice. An error
-class that is not here has the line of its nearest ancestor.
+Those that begin with `CARILLON.` are of our own choice, because no public text has the vendor's; those of
+sub-tasks are in `include/batch/codes.py`. An error class that is not here has that of its nearest ancestor.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from starlette.responses import Response
 
 from api_plugin.common.errors import Failure
 from api_plugin.common.json_body import UnreadableBodyError
-from include.batch import codes
+from include.batch.codes import TARGET_UNFIT
+from include.batch.requests import TimeFormatError
+from include.batch.service import TaskStateError
 from include.errors import (
     AuthenticationError,
     CarillonError,
@@ -32,27 +34,31 @@ class NoCredentialError(AuthenticationError):
     """The request carries neither X-Auth-Token nor a signature."""
 
 
-#: HTTP status and code of each error class.
+#: HTTP status and code of each error class (research `iot.md` A8).
 CODES: Mapping[type[CarillonError], tuple[HTTPStatus, str]] = {
-    InvalidInputError: (HTTPStatus.BAD_REQUEST, codes.INVALID),
-    UnreadableBodyError: (HTTPStatus.BAD_REQUEST, codes.UNPARSEABLE),
-    NoCredentialError: (HTTPStatus.UNAUTHORIZED, codes.NOT_AUTHENTICATED),
-    AuthenticationError: (HTTPStatus.FORBIDDEN, codes.BAD_CREDENTIAL),
-    PermissionDeniedError: (HTTPStatus.FORBIDDEN, codes.NO_PERMISSION),
-    NotFoundError: (HTTPStatus.NOT_FOUND, codes.MISSING),
-    ConflictError: (HTTPStatus.BAD_REQUEST, codes.INVALID),
-    DatabaseUnavailableError: (HTTPStatus.SERVICE_UNAVAILABLE, codes.UNAVAILABLE),
-    CarillonError: (HTTPStatus.INTERNAL_SERVER_ERROR, codes.INTERNAL),
+    InvalidInputError: (HTTPStatus.BAD_REQUEST, "IOTDA.000006"),
+    UnreadableBodyError: (HTTPStatus.BAD_REQUEST, "IOTDA.000008"),
+    TimeFormatError: (HTTPStatus.BAD_REQUEST, "IOTDA.000009"),
+    NoCredentialError: (HTTPStatus.UNAUTHORIZED, "IOTDA.000002"),
+    AuthenticationError: (HTTPStatus.FORBIDDEN, "IOTDA.000004"),
+    PermissionDeniedError: (HTTPStatus.FORBIDDEN, "IOTDA.000022"),
+    NotFoundError: (HTTPStatus.NOT_FOUND, "CARILLON.0404"),
+    ConflictError: (HTTPStatus.BAD_REQUEST, "IOTDA.000006"),
+    # The vendor's code for single targets; it refuses for the state of a device with 403, too.
+    TaskStateError: (HTTPStatus.FORBIDDEN, TARGET_UNFIT),
+    DatabaseUnavailableError: (HTTPStatus.SERVICE_UNAVAILABLE, "CARILLON.0503"),
+    CarillonError: (HTTPStatus.INTERNAL_SERVER_ERROR, "CARILLON.0500"),
 }
 
 #: Of failures that are no error of ours (a path that does not exist, a body too large), by HTTP status.
 STATUS_CODES: Mapping[HTTPStatus, str] = {
-    HTTPStatus.NOT_FOUND: codes.MISSING,
-    HTTPStatus.INTERNAL_SERVER_ERROR: codes.INTERNAL,
+    HTTPStatus.NOT_FOUND: "CARILLON.0404",
+    HTTPStatus.INTERNAL_SERVER_ERROR: "CARILLON.0500",
 }
+OTHER = "IOTDA.000006"
 
-#: Of parameters of a query that cannot be used.
-FIELD_CODES: Mapping[str, str] = {"limit": codes.LIMIT_RANGE}
+#: Of parameters of a query that cannot be used, where A8 has one of their own.
+FIELD_CODES: Mapping[str, str] = {"limit": "IOTDA.000017"}
 
 CHALLENGE = {"WWW-Authenticate": 'SDK-HMAC-SHA256 realm="carillon"'}
 
@@ -79,8 +85,8 @@ def _line(failure: Failure) -> tuple[HTTPStatus, str]:
         return next(CODES[kind] for kind in failure.kind.__mro__ if kind in CODES)
     if failure.status is HTTPStatus.UNPROCESSABLE_ENTITY:
         field = failure.errors[0].field if failure.errors else ""
-        return HTTPStatus.BAD_REQUEST, FIELD_CODES.get(field, codes.INVALID)
-    return failure.status, STATUS_CODES.get(failure.status, codes.INVALID)
+        return HTTPStatus.BAD_REQUEST, FIELD_CODES.get(field, OTHER)
+    return failure.status, STATUS_CODES.get(failure.status, OTHER)
 
 
 def _declared(statuses: Mapping[int, str]) -> dict[int | str, dict[str, Any]]:

@@ -13,6 +13,7 @@ from api_plugin.common.forms import Problem, problem_form
 from api_plugin.management import (
     bill_action_routes,
     bill_routes,
+    device_event_routes,
     device_routes,
     event_routes,
     ledger_routes,
@@ -24,6 +25,7 @@ from api_plugin.management import (
     tariff_routes,
     timer_routes,
 )
+from api_plugin.management.device_event_schemas import DeviceEventsBody
 from api_plugin.management.reading_schemas import ReadingsBody
 from include.events.courier import delivering
 from include.kit.db import Database
@@ -39,6 +41,7 @@ for part in (
     bill_routes,
     bill_action_routes,
     device_routes,
+    device_event_routes,
     timer_routes,
     event_routes,
     status_routes,
@@ -61,6 +64,6 @@ API = Api(
     router=router,
     open_router=status_routes.open_router,
     error_form=problem_form,
-    bodies=(Problem, ReadingsBody),
+    bodies=(Problem, ReadingsBody, DeviceEventsBody),
     background=background,
 )

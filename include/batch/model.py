@@ -114,7 +114,8 @@ class Task:
     :ivar open_wave: sub-tasks of later waves wait
     :ivar dispatched: attempts begun so far
     :ivar paced_until: when what its rate allows was last used up (`include.batch.rollout.rate`)
-    :ivar judged: what had succeeded and failed when it was last resumed; an abort is judged by the rest
+    :ivar judged_success: what had succeeded when it was last resumed, `judged_fail` what had failed; whether
+        too many failed is judged by the rest
     :ivar paused_at: None unless it is paused; its status stays what it was
     """
 
@@ -128,7 +129,8 @@ class Task:
     pause_reason: str | None
     dispatched: int
     paced_until: datetime | None
-    judged: tuple[int, int]
+    judged_success: int
+    judged_fail: int
     open_wave: int
     runs_wanted: int
     runs_started: int

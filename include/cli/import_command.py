@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import time
 import warnings
 from collections.abc import Iterator, Sequence
@@ -23,17 +22,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 from rich.table import Table as Grid
 
-from include.cli.home import Home
 from include.cli.import_kinds import KINDS, Entry, ImportKind, RowReader
-from include.cli.instance import read_instance
+from include.cli.instance import database_in_use
 from include.cli.progress import stderr, stdout
 from include.cli.tables import NumberedRow, Table, open_table, trimmed
 from include.errors import ConflictError, InvalidInputError, RowProblem
-from include.kit.db import Database, database_url
+from include.kit.db import Database
 from include.metering.model import Tally
 from include.metering.rows import check_project
 from include.metering.rules import RulesService
-from include.settings import get_settings
 
 CHUNK_ROWS = 5_000
 #: Up to so many rows a file is one transaction unless told.
@@ -147,7 +144,7 @@ async def _run(load: Load, report: Report) -> None:
     """Check the file, then store it, on the database of the setting or of the instance."""
     headings, names = _read_headings(load)
     report.project = _project(load, names)
-    url = _database()
+    url = database_in_use()
     database = await Database(url, max_size=1).open()
     try:
         async with database.transaction() as connection:
@@ -160,16 +157,6 @@ async def _run(load: Load, report: Report) -> None:
     finally:
         await database.close()
         report.seconds = time.monotonic() - report.began
-
-
-def _database() -> str:
-    """Return the URL of the database; of an instance secrets are encrypted with the key of that instance."""
-    if get_settings().database_url:
-        return database_url()
-    instance = read_instance()
-    os.environ["CARILLON_SECRET_KEY"] = Home(Path(instance.home)).secrets().secret_key
-    get_settings.cache_clear()
-    return instance.database_url
 
 
 def _read_headings(load: Load) -> tuple[list[str], list[str | None]]:

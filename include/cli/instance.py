@@ -6,13 +6,17 @@ It is written when the instance is ready and removed when it stops.
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import psutil
 
+from include.cli.home import Home
 from include.cli.postgres import write_private
 from include.errors import StartupError
+from include.kit.db import database_url
+from include.settings import get_settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,22 @@ class Instance:
         return json.dumps(asdict(self), ensure_ascii=False)
 
 
+def database_in_use() -> str:
+    """Return the URL of the database that is set, else of the instance on `CARILLON_HOME`.
+
+    Of an instance secrets are encrypted with its own key from here on.
+
+    Raises:
+        StartupError: none is set, and no instance runs there.
+    """
+    if get_settings().database_url:
+        return database_url()
+    instance = read_instance()
+    os.environ["CARILLON_SECRET_KEY"] = Home(Path(instance.home)).secrets().secret_key
+    get_settings.cache_clear()
+    return instance.database_url
+
+
 def read_instance(home: Path | None = None) -> Instance:
     """Return the instance that runs on `home` (by default `CARILLON_HOME`).
 
@@ -52,8 +72,6 @@ def read_instance(home: Path | None = None) -> Instance:
         StartupError: none runs there, or it is not ready yet.
     """
     if home is None:
-        from include.settings import get_settings
-
         home = get_settings().home
     file = home.expanduser().absolute() / "instance.json"
     try:

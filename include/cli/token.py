@@ -15,11 +15,12 @@ from rich.console import Console
 from rich.table import Table
 
 from include.cli.home import Home
-from include.cli.instance import read_instance
+from include.cli.instance import database_in_use
 from include.errors import InvalidInputError
 from include.kit.clock import system_clock
-from include.kit.db import Connection, Database, database_url
+from include.kit.db import Connection, Database
 from include.settings import Settings, get_settings
+from include.tokens.access_keys import AccessKeyService
 from include.tokens.jwt_tokens import issue_jwt
 from include.tokens.model import Token
 from include.tokens.service import TokenService
@@ -44,19 +45,31 @@ def create(
     expires: Annotated[
         str | None, typer.Option(help="When it ends: 90d, 12h, or ISO 8601 with an offset.")
     ] = None,
+    ak_sk: Annotated[
+        bool, typer.Option("--ak-sk", help="Make an access key, too, for clients that sign requests.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Make a token and print it. It cannot be shown again: only a hash of it is kept."""
     expires_at = parse_expiry(expires, system_clock()) if expires else None
-    token, credential = _run(
-        lambda service: service.create(
+
+    async def make(connection: Connection) -> tuple[Token, dict[str, str]]:
+        token, credential = await TokenService(connection).create(
             name, apis=split_names(apis), projects=split_names(projects), expires_at=expires_at
         )
-    )
+        secrets = {"token": str(credential)}
+        if ak_sk:
+            key = await AccessKeyService(connection).issue(token)
+            secrets.update(ak=key.access, sk=key.secret)
+        return token, secrets
+
+    token, secrets = in_one_transaction(make)
     if as_json:
-        typer.echo(json.dumps({"token": str(credential), **_document(token)}, ensure_ascii=False))
+        typer.echo(json.dumps({**secrets, **_document(token)}, ensure_ascii=False))
         return
-    typer.echo(str(credential))
+    typer.echo(secrets.pop("token"))
+    for label, secret in secrets.items():
+        typer.echo(f"{label} {secret}")
     typer.echo("Keep it, it is not shown again. It goes into a header: Authorization: token …", err=True)
 
 
@@ -119,7 +132,7 @@ def parse_expiry(text: str, now: datetime) -> datetime:
 
 def in_one_transaction(work: Callable[[Connection], Awaitable[T]]) -> T:
     """Do something in one transaction, on the database of the setting or of the instance."""
-    url = database_url() if get_settings().database_url else read_instance().database_url
+    url = database_in_use()
 
     async def in_transaction() -> T:
         database = await Database(url, max_size=1).open()

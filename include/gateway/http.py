@@ -26,6 +26,8 @@ from include.errors import (
 )
 from include.gateway.model import (
     Command,
+    DeviceEvent,
+    EventListener,
     GatewaySettings,
     Message,
     Outcome,
@@ -33,6 +35,7 @@ from include.gateway.model import (
     Reply,
     SendStrategy,
 )
+from include.gateway.topics import events_topic
 from include.gateway.unusable import UnusableCommand
 from include.gateway.wire import (
     Judge,
@@ -40,9 +43,11 @@ from include.gateway.wire import (
     check_ids,
     command_body,
     encode,
+    event_body,
     judge_accepted,
     judge_answer,
     judge_command,
+    judge_event,
     message_body,
 )
 from include.kit.calls import OutboundResponse, PreparedCall
@@ -153,6 +158,28 @@ class HttpGateway:
         return await self._prepare(
             what, message.message_id, message_body(message), message.timeout, judge
         ).send()
+
+    async def send_event(self, event: DeviceEvent) -> Reply:
+        """Send it as a message to the topic of events, the only call that reaches any topic."""
+        try:
+            text = encode(event_body(event)).decode()
+        except InvalidInputError as error:
+            return await UnusableCommand(error).send()
+        message = Message(
+            event.device_id,
+            event.message_id,
+            text,
+            payload_format="raw",
+            topic_full_name=events_topic(event.device_id),
+            ttl=0,
+        )
+        what = ("POST", event.device_id, "messages")
+        return await self._prepare(
+            what, event.message_id, message_body(message), event.timeout, judge_event
+        ).send()
+
+    def listen(self, listener: EventListener) -> None:
+        """Nothing to do: a platform pushes what devices say to `POST /carillon/v1/device-events`."""
 
     def _prepare(
         self,

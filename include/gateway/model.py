@@ -56,14 +56,34 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceEvent:
+    """An event for one device, on `$oc/devices/{device_id}/sys/events/down` (research `iot.md` A10).
+
+    :ivar device_id: who is connected: the device itself, or the gateway that it hangs on
+    :ivar message_id: unique for the device, the same on every try; at most 64 characters
+    :ivar event_time: aware
+    :ivar object_device_id: whom it is about; None: `device_id`
+    """
+
+    device_id: str
+    message_id: str
+    event_type: str
+    paras: Mapping[str, Any]
+    event_time: datetime
+    object_device_id: str | None = None
+    service_id: str = "$ota"
+    timeout: float = 20.0
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """What came of a command.
 
     :ivar outcome: `acknowledged` only on the device's own answer with result code 0 (of a desired property, a
-        message and an asynchronous command: the gateway's, that it has it); `refused` is the device's answer
-        with another code, or the gateway's that this cannot be done (no such device); `offline` that the
-        gateway knows it to be away; `timeout` that it did not answer; `unreachable` and `garbage` are faults
-        of the gateway
+        message, an event and an asynchronous command: the gateway's, that it has it); `refused` is the
+        device's answer with another code, or the gateway's that this cannot be done (no such device);
+        `offline` that the gateway knows it to be away; `timeout` that it did not answer; `unreachable` and
+        `garbage` are faults of the gateway
     :ivar response: what the device answered, as text
     :ivar error_code: the platform's, such as `IOTDA.014000`; None where it gave none
     """
@@ -115,6 +135,16 @@ class PreparedCommand(Protocol):
         """Send it and wait for the device's answer. Never raises but for cancellation."""
 
 
+class EventListener(Protocol):
+    """Who wants to hear what devices say by themselves. Called from the event loop; must not wait."""
+
+    def heard_event(self, device_id: str, payload: bytes) -> None:
+        """A device published on `$oc/devices/{device_id}/sys/events/up`."""
+
+    def heard_status(self, device_id: str, online: bool) -> None:
+        """A device came online or went away."""
+
+
 class DeviceGateway(Protocol):
     """How devices are reached."""
 
@@ -146,3 +176,9 @@ class DeviceGateway(Protocol):
 
     async def send_message(self, message: Message) -> Reply:
         """Leave a message for the device with the gateway."""
+
+    async def send_event(self, event: DeviceEvent) -> Reply:
+        """Hand an event to a device that is there; nobody keeps it for one that is not."""
+
+    def listen(self, listener: EventListener) -> None:
+        """Have what devices say by themselves handed on, where the gateway hears it (MQTT). Before `open`."""

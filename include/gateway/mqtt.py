@@ -17,19 +17,32 @@ import orjson
 
 from include.errors import InvalidInputError, OutboundError
 from include.gateway.broker import CONNECT_SECONDS, BrokerLink
-from include.gateway.model import Command, GatewaySettings, Message, PreparedCommand, Reply, SendStrategy
+from include.gateway.model import (
+    Command,
+    DeviceEvent,
+    EventListener,
+    GatewaySettings,
+    Message,
+    PreparedCommand,
+    Reply,
+    SendStrategy,
+)
 from include.gateway.topics import (
     COMMAND_REPLIES,
+    EVENTS,
     PROPERTY_REPLIES,
+    SHARED_EVENTS,
     Presence,
     Question,
     answered,
     command_topic,
+    events_topic,
     message_topic,
     properties_topic,
+    said_by,
 )
 from include.gateway.unusable import UnusableCommand
-from include.gateway.wire import Verdict, check_ids, command_body, encode, judge_payload
+from include.gateway.wire import Verdict, check_ids, command_body, encode, event_body, judge_payload
 from include.kit.clock import system_clock
 
 SHADOW_SECONDS = 20.0
@@ -46,10 +59,16 @@ class MqttGateway:
     def __init__(self, settings: GatewaySettings, *, turns: int = 128) -> None:
         self.presence = Presence(settings.presence_topic) if settings.presence_topic else None
         topics = [COMMAND_REPLIES, PROPERTY_REPLIES, *([self.presence.filter] if self.presence else [])]
+        self.events = SHARED_EVENTS if settings.mqtt_version == "5" else EVENTS
         self.link = BrokerLink(settings, topics, heard=self._heard, lost=self._lost, turns=turns)
         self.waiting: dict[Question, list[asyncio.Future[Verdict]]] = {}
+        self.listener: EventListener | None = None
         #: Answers that nobody waits for: late, repeated, or for another process.
         self.ignored = 0
+
+    def listen(self, listener: EventListener) -> None:
+        self.listener = listener
+        self.link.subscriptions = [*self.link.subscriptions, self.events]
 
     async def open(self) -> None:
         self.link.open()
@@ -121,6 +140,18 @@ class MqttGateway:
         keep = 60 * (1440 if message.ttl is None else message.ttl) or math.ceil(message.timeout)
         return await self._leave(message.device_id, message.message_id, topic, body, answer, keep)
 
+    async def send_event(self, event: DeviceEvent) -> Reply:
+        """Publish an event; `acknowledged` is the broker's word, so a device that is away counts as reached.
+
+        Where a presence topic says that it is away, it is `offline`.
+        """
+        if self.presence is not None and event.device_id in self.presence.away:
+            return Verdict("offline", error="the presence topic says offline").reply(system_clock())
+        answer = {"message_id": event.message_id}
+        keep = math.ceil(event.timeout)
+        topic = events_topic(event.device_id)
+        return await self._leave(event.device_id, event.message_id, topic, event_body(event), answer, keep)
+
     async def _leave(
         self,
         device_id: str,
@@ -162,14 +193,22 @@ class MqttGateway:
     def _heard(self, topic: str, payload: bytes) -> None:
         question = answered(topic)
         if question is None:
-            if self.presence is not None:
-                self.presence.heard(topic, payload)
+            self._heard_by_itself(topic, payload)
             return
         futures = self.waiting.pop(question, None)
         if futures is None:
             self.ignored += 1
             return
         _settle(futures, judge_payload(payload))
+
+    def _heard_by_itself(self, topic: str, payload: bytes) -> None:
+        """Hand on what a device said unasked."""
+        device_id = said_by(topic)
+        said = self.presence.heard(topic, payload) if self.presence is not None else None
+        if self.listener is not None and device_id is not None:
+            self.listener.heard_event(device_id, payload)
+        elif self.listener is not None and said is not None:
+            self.listener.heard_status(*said)
 
     def _lost(self) -> None:
         if self.presence is not None:

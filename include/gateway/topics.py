@@ -7,10 +7,16 @@ from typing import NamedTuple
 
 COMMAND_REPLIES = "$oc/devices/+/sys/commands/response/#"
 PROPERTY_REPLIES = "$oc/devices/+/sys/properties/set/response/#"
+EVENTS = "$oc/devices/+/sys/events/up"
+#: Of all processes that subscribe to it one gets each event (MQTT 5).
+SHARED_EVENTS = f"$share/carillon/{EVENTS}"
 
 _REPLY = re.compile(
     r"\$oc/devices/(?P<device>[^/]+)/sys/(?P<kind>commands|properties/set)/response/request_id=(?P<request>[^/]+)\Z"
 )
+
+
+_EVENT = re.compile(r"\$oc/devices/(?P<device>[^/]+)/sys/events/up\Z")
 
 
 class Question(NamedTuple):
@@ -34,6 +40,16 @@ def message_topic(device_id: str, suffix: str | None) -> str:
     return f"{base}/user/{suffix}" if suffix else f"{base}/sys/messages/down"
 
 
+def events_topic(device_id: str) -> str:
+    return f"$oc/devices/{device_id}/sys/events/down"
+
+
+def said_by(topic: str) -> str | None:
+    """Return the device whose event a message on this topic is; None if it is no event."""
+    match = _EVENT.match(topic)
+    return match and match["device"]
+
+
 def answered(topic: str) -> Question | None:
     """Return the question that a message on this topic answers; None if it is no answer."""
     match = _REPLY.match(topic)
@@ -52,16 +68,17 @@ class Presence:
         self.away: set[str] = set()
         self._pattern = re.compile(rf"{re.escape(before)}(?P<device>[^/]+){re.escape(after)}\Z")
 
-    def heard(self, topic: str, payload: bytes) -> bool:
-        """Take a message in; tell whether it was one about presence."""
+    def heard(self, topic: str, payload: bytes) -> tuple[str, bool] | None:
+        """Take a message in; return the device and whether it is online, None if it is of another topic."""
         match = self._pattern.match(topic)
         if match is None:
-            return False
-        if payload.strip().lower() == b"offline":
-            self.away.add(match["device"])
-        else:
+            return None
+        online = payload.strip().lower() != b"offline"
+        if online:
             self.away.discard(match["device"])
-        return True
+        else:
+            self.away.add(match["device"])
+        return match["device"], online
 
     def forget(self) -> None:
         """The broker is gone; it tells again when it is back."""

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from include.errors import InvalidInputError
-from include.gateway.model import Command, Message, Outcome, Reply
+from include.gateway.model import Command, DeviceEvent, Message, Outcome, Reply
 from include.kit.clock import system_clock
 
 #: Both become part of a path and of an MQTT topic, so what would end or widen those is refused.
@@ -99,6 +99,16 @@ def message_body(message: Message) -> dict[str, Any]:
     return {name: value for name, value in body.items() if value is not None}
 
 
+def event_body(event: DeviceEvent) -> dict[str, Any]:
+    service = {
+        "service_id": event.service_id,
+        "event_type": event.event_type,
+        "event_time": f"{event.event_time:%Y%m%dT%H%M%SZ}",
+        "paras": event.paras,
+    }
+    return {"object_device_id": event.object_device_id or event.device_id, "services": [service]}
+
+
 def judge_answer(status: int, content_type: str | None, body: bytes, judge: Judge) -> Verdict:
     """Tell what an HTTP answer means; never raises.
 
@@ -144,6 +154,15 @@ def judge_accepted(name: str) -> Judge:
         return Verdict("acknowledged", _text(document))
 
     return judge
+
+
+def judge_event(document: Mapping[str, Any]) -> Verdict:
+    """Judge the answer to a message that nobody keeps: what could not be delivered met nobody."""
+    result = document.get("result")
+    status = result.get("status") if isinstance(result, dict) else None
+    if status in ("FAILED", "TIMEOUT"):
+        return Verdict("offline", _text(document), f"the gateway could not deliver it: {status}")
+    return judge_accepted("message_id")(document)
 
 
 def judge_payload(payload: bytes) -> Verdict:

@@ -1,4 +1,4 @@
-"""Named SQL statements: one `queries.sql` a domain, read once.
+"""Named SQL statements: one `queries.sql` a domain, or a few files where there are many; read once.
 
 A file holds blocks of this form; the purpose line is a comment like any other::
 
@@ -32,9 +32,9 @@ class Queries:
 
 
 @lru_cache
-def load_queries(module_file: str) -> Queries:
-    """Return the statements of the `queries.sql` beside a module: `load_queries(__file__)`."""
-    return Queries(Path(module_file).with_name("queries.sql"))
+def load_queries(module_file: str, name: str = "queries.sql") -> Queries:
+    """Return the statements of a file beside a module: `load_queries(__file__)`."""
+    return Queries(Path(module_file).with_name(name))
 
 
 def _split(text: str, path: Path) -> dict[str, str]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, get_args
 
-from include.errors import InvalidInputError, PermissionDeniedError
+from include.errors import AuthenticationError, InvalidInputError, PermissionDeniedError, TokenExpiredError
 
 ApiName = Literal["crontab", "management", "billing", "timers", "maintenance", "iot"]
 API_NAMES: tuple[str, ...] = get_args(ApiName)
@@ -112,6 +112,14 @@ def check_projects(projects: tuple[str, ...] | None) -> tuple[str, ...] | None:
     if not projects or any(not 1 <= len(one) <= 64 or not one.isprintable() for one in projects):
         raise InvalidInputError("must be 'all' or a list of project ids", field="projects")
     return tuple(dict.fromkeys(projects))
+
+
+def require_valid(token: Token, now: datetime) -> None:
+    """Raise AuthenticationError where a token was revoked, TokenExpiredError where it has expired."""
+    if token.revoked_at:
+        raise AuthenticationError("the token was revoked")
+    if not token.is_valid(now):
+        raise TokenExpiredError("the token has expired")
 
 
 def require_project(project_id: str, projects: Sequence[str] | None) -> None:

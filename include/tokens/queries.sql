@@ -10,6 +10,16 @@ SELECT id, name, apis, projects, created_at, expires_at, revoked_at, secret_hash
 FROM token
 WHERE id = %(id)s
 
+-- name: set_access_key
+-- A token gets an access key; its secret is encrypted.
+UPDATE token SET access_key = %(access_key)s, secret_key = %(secret_key)s WHERE id = %(id)s
+
+-- name: find_access_key
+-- The token with this access key, and its secret.
+SELECT id, name, apis, projects, created_at, expires_at, revoked_at, secret_key
+FROM token
+WHERE access_key = %(access_key)s
+
 -- name: list_tokens
 -- Every token, the oldest first, the revoked ones too.
 SELECT id, name, apis, projects, created_at, expires_at, revoked_at

@@ -51,6 +51,17 @@ class TokenRepository:
         row = await cursor.fetchone()
         return (_token(row), bytes(row["secret_hash"])) if row else None
 
+    async def set_access_key(self, token_id: int, access_key: str, secret_key: str) -> None:
+        await self.connection.execute(
+            queries.set_access_key, {"id": token_id, "access_key": access_key, "secret_key": secret_key}
+        )
+
+    async def find_access_key(self, access_key: str) -> tuple[Token, str] | None:
+        """Return the token and the encrypted secret key."""
+        cursor = await self.connection.execute(queries.find_access_key, {"access_key": access_key})
+        row = await cursor.fetchone()
+        return (_token(row), row["secret_key"]) if row else None
+
     async def list_tokens(self) -> list[Token]:
         cursor = await self.connection.execute(queries.list_tokens)
         return [_token(row) for row in await cursor.fetchall()]

@@ -6,7 +6,7 @@ import hmac
 from collections.abc import Sequence
 from datetime import datetime
 
-from include.errors import AuthenticationError, InvalidInputError, NotFoundError, TokenExpiredError
+from include.errors import AuthenticationError, InvalidInputError, NotFoundError
 from include.kit.clock import Clock, system_clock
 from include.kit.db import Connection
 from include.tokens.model import (
@@ -18,6 +18,7 @@ from include.tokens.model import (
     draw_secret,
     hash_secret,
     parse_credential,
+    require_valid,
 )
 from include.tokens.repository import TokenRepository
 
@@ -78,10 +79,7 @@ class TokenService:
         genuine = hmac.compare_digest(credential.secret_hash, stored)
         if token is None or not genuine:
             raise AuthenticationError("the token is not known")
-        if token.revoked_at:
-            raise AuthenticationError("the token was revoked")
-        if not token.is_valid(self.clock()):
-            raise TokenExpiredError("the token has expired")
+        require_valid(token, self.clock())
         return token
 
     async def list(self) -> list[Token]:

@@ -209,13 +209,52 @@ CREATE TRIGGER batch_subtasks_changed AFTER UPDATE ON batch_subtask
     REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
     FOR EACH STATEMENT EXECUTE FUNCTION count_changed_subtasks();
 
--- One open upgrade a device: who comes second fails.
+-- One open upgrade a device: who comes second fails. What the device says is kept here until whoever performs
+-- the sub-task looks at it: the sub-task itself may be in somebody's hand just then.
 CREATE TABLE device_upgrade (
-    device_id  text PRIMARY KEY,
-    subtask_id bigint NOT NULL CONSTRAINT device_upgrade_subtask REFERENCES batch_subtask ON DELETE CASCADE,
-    since      timestamptz NOT NULL
+    device_id   text PRIMARY KEY,
+    subtask_id  bigint NOT NULL CONSTRAINT device_upgrade_once UNIQUE
+                CONSTRAINT device_upgrade_subtask REFERENCES batch_subtask ON DELETE CASCADE,
+    attempt     integer NOT NULL,       -- of the sub-task; a retry begins anew
+    stage       text NOT NULL CONSTRAINT device_upgrade_stage
+                CHECK (stage IN ('online', 'version', 'result', 'verify')),
+    since       timestamptz NOT NULL,   -- when this attempt began
+    kind        text NOT NULL CONSTRAINT device_upgrade_kind
+                CHECK (kind IN ('firmware', 'software', 'module')),
+    module_name text,
+    target      text NOT NULL,          -- the version it shall have
+    asked       integer NOT NULL DEFAULT 0,
+    version     text,                   -- what it said in this stage
+    result_code smallint,
+    result_text text,
+    progress    smallint,
+    heard_at    timestamptz,
+    device_time timestamptz,            -- of what was heard last, by the device's own clock
+    news        boolean NOT NULL DEFAULT false  -- something was heard that nobody has looked at
 );
-CREATE INDEX device_upgrade_of_subtask ON device_upgrade (subtask_id);
+
+-- A device is let go when its sub-task ends, whoever ends it.
+CREATE FUNCTION let_devices_go() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    DELETE FROM device_upgrade u USING new_rows n WHERE u.subtask_id = n.id AND n.finished_at IS NOT NULL;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER batch_subtasks_ended AFTER UPDATE ON batch_subtask
+    REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION let_devices_go();
+
+-- What a device said while its sub-task was in hand is looked at as soon as that is put down.
+CREATE FUNCTION hear_at_once() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (SELECT FROM device_upgrade u WHERE u.subtask_id = NEW.id AND u.news) THEN
+        NEW.wake_at := NEW.updated_at;
+        PERFORM pg_notify('carillon_batch', NEW.batch_id::text);
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER batch_subtask_put_down BEFORE UPDATE ON batch_subtask FOR EACH ROW
+    WHEN (NEW.phase IS NOT NULL AND NEW.status = 'Processing'
+          AND OLD.claimed_by IS NOT NULL AND NEW.claimed_by IS NULL)
+    EXECUTE FUNCTION hear_at_once();
 """
 
 FILES = """

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 import re
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
 
+from include.cli.home import Home
+from include.cli.instance import Instance
 from include.cli.main import main
 from include.cli.token import parse_expiry
 from include.errors import InvalidInputError
+from include.kit.secrets import decrypt
+from include.settings import get_settings
+from include.tokens.access_keys import AccessKeyService
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -68,6 +76,50 @@ class TestCreate:
         code, out, err = run(capsys, "create", "--name", "x")
         assert (code, out) == (1, "")
         assert err == f"carillon: no instance runs on {tmp_path}: start one with ./carillon up\n"
+
+    async def test_an_access_key_comes_with_it(self, database, connection: psycopg.Connection, capsys):
+        code, out, _ = await asyncio.to_thread(run, capsys, "create", "--name", "sdk", "--ak-sk", "--json")
+        made = json.loads(out)
+        assert code == 0
+        assert re.fullmatch(r"[A-Z0-9]{20}", made["ak"])
+        assert re.fullmatch(r"[A-Za-z0-9]{40}", made["sk"])
+        async with database.transaction() as session:
+            token, secret = await AccessKeyService(session).find(made["ak"])
+        assert (token.id, secret) == (made["id"], made["sk"])
+        stored = connection.execute("SELECT secret_key FROM token").fetchone()
+        assert made["sk"] not in stored["secret_key"]
+
+    def test_people_get_a_line_each(self, database_url, capsys):
+        code, out, _ = run(capsys, "create", "--name", "sdk", "--ak-sk")
+        assert code == 0
+        assert re.fullmatch(r"1:[0-9a-f]{40}\nak [A-Z0-9]{20}\nsk [A-Za-z0-9]{40}\n", out)
+
+    def test_of_an_instance_the_secret_is_encrypted_with_its_key(
+        self, database_url, tmp_path, monkeypatch, capsys
+    ):
+        home = Home.open(tmp_path)
+        key = home.secrets().secret_key
+        monkeypatch.delenv("CARILLON_DATABASE_URL")
+        monkeypatch.setenv("CARILLON_HOME", str(tmp_path))
+        monkeypatch.setenv("CARILLON_SECRET_KEY", "not that of the instance")
+        get_settings.cache_clear()
+        (tmp_path / "instance.json").write_text(
+            json.dumps(
+                {
+                    **dict.fromkeys((one.name for one in fields(Instance)), ""),
+                    "pid": os.getpid(),
+                    "home": str(tmp_path),
+                    "processes": {},
+                    "database_url": database_url,
+                }
+            )
+        )
+        made = json.loads(run(capsys, "create", "--name", "sdk", "--ak-sk", "--json")[1])
+        with psycopg.connect(database_url) as session:
+            [sealed] = session.execute("SELECT secret_key FROM token").fetchone()
+        monkeypatch.setenv("CARILLON_SECRET_KEY", key)
+        get_settings.cache_clear()
+        assert decrypt(sealed) == made["sk"]
 
 
 class TestListAndRevoke:

@@ -35,6 +35,8 @@ async def test_a_new_token_verifies_and_its_secret_is_not_stored(
         "expires_at": NOW + timedelta(days=90),
         "revoked_at": None,
         "account_id": None,
+        "access_key": None,
+        "secret_key": None,
     }
     assert credential.secret not in str(row)
 
