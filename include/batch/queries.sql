@@ -49,11 +49,6 @@ WHERE id = %(id)s
 UPDATE batch_task SET dispatched = dispatched + %(count)s, paced_until = %(paced_until)s
 WHERE id = %(id)s
 
--- name: find_progress
--- How a task stands, as the statements of this transaction left it.
-SELECT status, total, waitting, processing, success, fail, fail_wait_retry, stopped, removed
-FROM batch_task WHERE id = %(id)s
-
 -- name: runless_tasks
 -- Tasks of which a run is wanted that was not started yet, the oldest first.
 SELECT id, task_id, task_name, task_type, schedule_time, runs_wanted, runs_started, created_by
