@@ -114,7 +114,19 @@ def parse_requests(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.fixture
-async def client_of(database_url: str, parse_requests: list[str]) -> AsyncIterator[ClientOf]:
+def started_runs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The ids of the runs that Airflow was asked to start."""
+    from api_plugin.common import airflow_adapter
+
+    started: list[str] = []
+    monkeypatch.setattr(airflow_adapter, "start_run", lambda dag_id, run_id, **more: started.append(run_id))
+    return started
+
+
+@pytest.fixture
+async def client_of(
+    database_url: str, parse_requests: list[str], started_runs: list[str]
+) -> AsyncIterator[ClientOf]:
     """`await client_of("crontab", token)`: a client of that API, mounted as Airflow mounts it."""
     async with AsyncExitStack() as stack:
 

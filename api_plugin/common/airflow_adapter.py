@@ -1,19 +1,22 @@
-"""The one place where the REST side touches Airflow: asking for a parse, and how its parts are.
+"""The one place where the REST side touches Airflow: asking for a parse, starting a run, how its parts are.
 
 All of it needs Airflow's metadata session, which the API server has. It blocks, so callers use a thread.
 """
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
 from api_plugin.common.parse_watch import LastParse
+from include.errors import CarillonError
 
 #: Where the DAGs lie: the default bundle (`[dag_processor] dag_bundle_config_list`) and the files in it.
 BUNDLE_NAME = "dags-folder"
 RECENT_FILE = "recent_schedule_dags.py"
 FACTORY_FILE = "schedule_dags.py"
+BATCH_FILE = "batch_dags.py"
 
 COMPONENTS = ("metadatabase", "scheduler", "triggerer", "dag_processor")
 
@@ -55,6 +58,49 @@ def last_parse(file: str = RECENT_FILE) -> LastParse | None:
 def request_full_parse() -> None:
     """Ask for the file of all schedules, from which a DAG that left is missed."""
     request_parse(FACTORY_FILE)
+
+
+class DagNotParsedError(CarillonError):
+    """Airflow does not know the DAG yet."""
+
+    retryable = True
+
+
+def start_run(
+    dag_id: str,
+    run_id: str,
+    *,
+    conf: Mapping[str, Any],
+    run_after: datetime | None = None,
+    user: str | None = None,
+) -> None:
+    """Have Airflow run a DAG; a run of this id that is there already is as good.
+
+    :param run_after: aware; None: at once
+    :param user: on whose behalf, for Airflow's UI
+    :raises DagNotParsedError: the DAG is not there yet; a parse has been asked for
+    """
+    from airflow.api.common.trigger_dag import trigger_dag
+    from airflow.exceptions import DagNotFound, DagRunAlreadyExists
+    from airflow.utils.session import create_session
+    from airflow.utils.types import DagRunTriggeredByType
+
+    try:
+        with create_session(scoped=False) as session:
+            trigger_dag(
+                dag_id,
+                run_id=run_id,
+                run_after=run_after,
+                conf=dict(conf),
+                triggered_by=DagRunTriggeredByType.REST_API,
+                triggering_user_name=user,
+                session=session,
+            )
+    except DagRunAlreadyExists:
+        return
+    except DagNotFound as error:
+        request_parse(BATCH_FILE)
+        raise DagNotParsedError(f"Airflow does not know the DAG {dag_id} yet") from error
 
 
 def airflow_health() -> dict[str, str]:

@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
-from weakref import WeakKeyDictionary
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 from api_plugin.common import airflow_adapter
+from api_plugin.common.duties import Bell, Duties, Duty, on_duty
 from api_plugin.common.parse_watch import LastParse, ParseWatch
 from include.billing_plan.ending import end_orphans
-from include.errors import DatabaseUnavailableError
 from include.kit.clock import Clock, system_clock
 from include.kit.db import Database
 from include.schedules.repository import ScheduleRepository
@@ -32,29 +30,15 @@ LEAVING_SECONDS = 20.0
 #: Airflow misses a DAG only in a parse that ends 20 s (`stale_dag_threshold`) after its last own one.
 LEAVING_ROUNDS = 3
 PARTITION_SECONDS = 86_400.0
-#: After a failure a duty is tried again this much later.
-RETRY_SECONDS = 2.0
 #: Rows stay locked while Airflow is asked; a database of Airflow's that hangs must not hang our clients.
 PARSE_REQUEST_SECONDS = 10.0
 
-_bells: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Event] = WeakKeyDictionary()
+BELL = Bell()
 
 
 def nudge() -> None:
     """Have schedules that were just committed announced now and not at the next look."""
-    bell = _bells.get(asyncio.get_running_loop())
-    if bell is not None:
-        bell.set()
-
-
-@dataclass
-class Duty:
-    """Something done every `seconds`; `due` is on the event loop's clock."""
-
-    work: Callable[[], Awaitable[None]]
-    seconds: float
-    due: float = 0.0
-    failing: bool = False
+    BELL.ring()
 
 
 class Announcer:
@@ -138,45 +122,6 @@ class Announcer:
         async with self.database.transaction() as connection:
             await ScheduleRepository(connection).ensure_partitions(self.clock())
 
-    async def run(self) -> None:
-        """Do each duty when it is due, until cancelled; no failure ends the loop."""
-        loop = asyncio.get_running_loop()
-        bell = _bells[loop] = asyncio.Event()
-        while True:
-            for duty in self.duties:
-                if duty.due <= loop.time():
-                    await self._do(duty)
-            pause = min(duty.due for duty in self.duties) - loop.time()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(max(0.0, pause)):
-                    await bell.wait()
-                self.announcing.due = 0.0
-            bell.clear()
-
-    async def _do(self, duty: Duty) -> None:
-        pause = duty.seconds
-        try:
-            await duty.work()
-        except Exception as error:
-            pause = RETRY_SECONDS
-            self._complain(duty, error)
-            duty.failing = True
-        else:
-            duty.failing = False
-        duty.due = asyncio.get_running_loop().time() + pause
-
-    def _complain(self, duty: Duty, error: Exception) -> None:
-        if duty.failing:
-            return  # said once; it is tried again every two seconds
-        away = isinstance(error, DatabaseUnavailableError)
-        log.log(
-            logging.WARNING if away else logging.ERROR,
-            "%s failed, will go on trying: %s",
-            getattr(duty.work, "__name__", duty.work),
-            error,
-            exc_info=None if away else error,
-        )
-
 
 @asynccontextmanager
 async def announcing(database: Database) -> AsyncIterator[None]:
@@ -187,10 +132,5 @@ async def announcing(database: Database) -> AsyncIterator[None]:
         airflow_adapter.last_parse,
         airflow_adapter.request_full_parse,
     )
-    task = asyncio.create_task(announcer.run(), name="carillon-announcer")
-    try:
+    async with on_duty(Duties(announcer.duties, announcer.announcing, BELL), "carillon-announcer"):
         yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task

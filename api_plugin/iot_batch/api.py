@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from api_plugin.common.api import Api
+from api_plugin.common.reconciler import reconciling
 from api_plugin.iot_batch import package_routes, task_routes
 from api_plugin.iot_batch.credentials import IotAuthenticator
 from api_plugin.iot_batch.errors import IotError, iot_form
@@ -25,4 +26,5 @@ API = Api(
     authenticator=IotAuthenticator(),
     error_form=iot_form,
     bodies=(IotError, TaskRequest, TargetsBody),
+    background=reconciling,
 )

@@ -34,6 +34,12 @@ UPGRADE_TYPES: frozenset[TaskType] = frozenset({"firmwareUpgrade", "softwareUpgr
 FILE_TYPES: frozenset[TaskType] = LOCAL_TYPES
 ROW_TYPES: frozenset[TaskType] = frozenset({"createDevices", "updateDevices"})
 
+
+def dag_id_of(task_type: TaskType) -> str:
+    """Return the id of the DAG whose runs perform tasks of this type."""
+    return f"batch.{task_type}"
+
+
 TaskStatus = Literal[
     "Initializing", "Waitting", "Processing", "Success", "Fail", "PartialSuccess", "Stopped", "Stopping"
 ]

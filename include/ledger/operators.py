@@ -14,6 +14,8 @@ from include.ledger.triggers import FireTrigger
 
 TRIGGER = f"{FireTrigger.__module__}.{FireTrigger.__qualname__}"
 
+CONF = "{{ (dag_run.conf or {}) | tojson }}"
+
 #: Rendered by the triggerer when it starts the task.
 RENDERED = {
     # A run that was triggered without a logical date has no data interval.
@@ -21,7 +23,7 @@ RENDERED = {
     "interval_end": "{{ (data_interval_end | default(none) or dag_run.run_after).isoformat() }}",
     "run_id": "{{ run_id }}",
     "run_type": "{{ dag_run.run_type.value if dag_run.run_type.value is defined else dag_run.run_type }}",
-    "conf": "{{ (dag_run.conf or {}) | tojson }}",
+    "conf": CONF,
 }
 
 
@@ -62,10 +64,15 @@ class FireOperator(BaseOperator):
 
     def finish(self, context: Any, event: Any = None) -> Any:
         """End the task as the trigger's event says."""
-        summary = (getattr(event, "xcoms", None) or {}).get("summary")
-        if event is not None and "fail" in json.dumps(event, default=str):
-            raise AirflowException(f"executions failed: {summary or event}")
-        return summary
+        return summary_of(event)
+
+
+def summary_of(event: Any) -> Any:
+    """Return the summary that a trigger's last event carries. Raises AirflowException: the task failed."""
+    summary = (getattr(event, "xcoms", None) or {}).get("summary")
+    if event is not None and "fail" in json.dumps(event, default=str):
+        raise AirflowException(f"failed: {summary or event}")
+    return summary
 
 
 def start_args(fire: Mapping[str, Any]) -> StartTriggerArgs:

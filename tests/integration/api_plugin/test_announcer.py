@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
-from api_plugin.common import airflow_adapter, announcer
+from api_plugin.common import airflow_adapter, announcer, duties
 from api_plugin.common.announcer import Announcer, announcing, nudge
 from api_plugin.common.parse_watch import LastParse
 from include.errors import DatabaseUnavailableError
@@ -147,7 +147,7 @@ async def wait_until(condition, seconds: float = 5.0) -> None:
 async def running(database, airflow, monkeypatch):
     monkeypatch.setattr(airflow_adapter, "request_parse", airflow)
     monkeypatch.setattr(airflow_adapter, "last_parse", airflow.last_parse)
-    monkeypatch.setattr(announcer, "RETRY_SECONDS", 0.1)
+    monkeypatch.setattr(duties, "RETRY_SECONDS", 0.1)
     async with announcing(database):
         yield airflow
 

@@ -5,11 +5,18 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import psycopg
 import pytest
 from huaweicloudsdkcore.exceptions.exceptions import ClientRequestException
 from huaweicloudsdkiotda import v5 as iotda
 
+from include.kit.db import Database
+from include.ota.model import PackageType
+from include.ota.service import PackageService
+from tests.batch_rows import insert_lamps, lamps
+
 PROJECT = "0123456789abcdef0123456789abcdef"
+COMMAND = {"service_id": "water", "command_name": "ON_OFF", "paras": {"value": "ON"}}
 
 
 class Sdk:
@@ -42,3 +49,29 @@ def without_nulls(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: without_nulls(item) for key, item in value.items() if item is not None}
     return [without_nulls(item) for item in value] if isinstance(value, list) else value
+
+
+def insert_devices(connection: psycopg.Connection, count: int, project: str = PROJECT) -> list[str]:
+    """Make lamps, all online, and return their ids."""
+    insert_lamps(connection, count, project)
+    return lamps(count)
+
+
+async def insert_package(database: Database, kind: PackageType = "softwarePackage") -> str:
+    """Make a package of the project and return its id."""
+    location = {"region_name": "local", "bucket_name": "firmware", "object_key": "lamp.bin"}
+    async with database.transaction() as connection:
+        package = await PackageService(connection, PROJECT).create(
+            {
+                "app_id": "default",
+                "package_type": kind,
+                "product_id": "lamp",
+                "module_name": None,
+                "version": "2.0",
+                "support_source_versions": None,
+                "description": None,
+                "custom_info": None,
+                "file_location": {"obs_location": location},
+            }
+        )
+    return package.package_id
