@@ -11,6 +11,7 @@ from api_plugin.common.announcer import announcing
 from api_plugin.common.api import Api
 from api_plugin.common.forms import Problem, problem_form
 from api_plugin.management import (
+    batch_routes,
     bill_action_routes,
     bill_routes,
     device_event_routes,
@@ -43,6 +44,7 @@ for part in (
     device_routes,
     device_event_routes,
     timer_routes,
+    batch_routes,
     event_routes,
     status_routes,
 ):

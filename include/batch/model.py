@@ -260,12 +260,14 @@ class Page:
 class Preview:
     """What a task would do: a dry run.
 
-    :ivar excluded: how many targets would not be reached, by reason
+    :ivar excluded: how many targets nothing would be done with, by reason
+    :ivar waiting: how many would have to be waited for, by reason
     :ivar waves: size of each
-    :ivar ends_at: predicted, None where nothing limits the rate
+    :ivar ends_at: when the last would be begun, None where nothing says (`include.batch.rollout.predict`)
     """
 
     total: int
     excluded: Mapping[str, int] = field(default_factory=dict)
+    waiting: Mapping[str, int] = field(default_factory=dict)
     waves: Sequence[int] = ()
     ends_at: datetime | None = None
