@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from include.batch.actions import BatchActions
 from include.batch.engine import BatchEngine
 from include.batch.model import Task
 from include.batch.runs import BatchRun
@@ -75,6 +77,12 @@ class Bench:
     async def fan_out(self, task: Task, shard: int = 0, seconds: float = 60.0, **options: Any) -> Summary:
         async with asyncio.timeout(seconds):
             return await self.run(task, options.pop("engine", None)).fan_out(shard, **options)
+
+    async def stop(self, task: Task) -> float:
+        """Stop a task as its REST API does; returns when that was answered, Unix seconds."""
+        async with self.database.transaction() as connection:
+            await BatchActions(connection, batch_rows.PROJECT).stop(task.task_id)
+        return time.time()
 
     def status(self, task: Task) -> str:
         return str(batch_rows.task_row(self.connection, task)["status"])
