@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from api_plugin.billing_scheduler.bodies import PayloadDep, read
 from api_plugin.common.json_body import read_object
+from api_plugin.common.reconciler import nudge
 from api_plugin.iot_batch.errors import ERRORS, MISSING
 from api_plugin.iot_batch.paging import FIRST, Limit, Marker, Offset
 from api_plugin.iot_batch.scope import ScopeDep
@@ -75,7 +76,9 @@ async def create_batch_task(scope: ScopeDep, payload: PayloadDep) -> Response:
     async def work(connection: Connection) -> Task:
         return await BatchService(connection, scope.project_id).create(new)
 
-    return written(task_out(await scope.run(work)), 201)
+    task = await scope.run(work)
+    nudge()
+    return written(task_out(task), 201)
 
 
 @router.get("", response_model=TaskList)
@@ -132,7 +135,9 @@ async def retry_batch_task(task_id: TaskId, scope: ScopeDep, targets: TargetsDep
     async def work(connection: Connection) -> list[TargetResult]:
         return await BatchActions(connection, scope.project_id).retry(task_id, targets)
 
-    return written(target_results(await scope.run(work)))
+    results = await scope.run(work)
+    nudge()
+    return written(target_results(results))
 
 
 @router.post(

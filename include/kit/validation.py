@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from include.errors import InvalidInputError
 
 #: How pydantic begins its sentences; ours begin with the field.
-_SUBJECT = re.compile(r"^(Input|String|Dictionary|List|Value) should ")
+_SUBJECT = re.compile(r"^(Input|String|Dictionary|Value) should ")
 
 
 def message_of(item: Mapping[str, Any]) -> str:

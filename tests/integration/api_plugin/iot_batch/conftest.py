@@ -17,7 +17,7 @@ from tests.integration.api_plugin.iot_batch.iot_wire import PROJECT, Sdk
 
 
 @pytest.fixture
-async def url(database_url: str, parse_requests: list[str]) -> AsyncIterator[str]:
+async def url(database_url: str, started_runs: list[str]) -> AsyncIterator[str]:
     """Where the API is served over real HTTP."""
     async with serve_http("iot") as url:
         yield url

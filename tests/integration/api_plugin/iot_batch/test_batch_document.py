@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import httpx
@@ -182,12 +183,19 @@ class TestCreate:
         assert [task["task_id"] for task in found["batchtasks"]] == [mine["task_id"]]
         assert found["page"] == {"count": 1, "marker": mine["task_id"]}
 
-    async def test_who_made_it_and_that_a_run_is_wanted_is_kept(self, sdk, connection):
-        await sdk.create(
-            task_name="t", task_type="createCommands", targets=["d"], document=DOCUMENTS["createCommands"]
+    async def test_it_is_run_at_once(self, sdk, connection, started_runs):
+        made = await sdk.create(
+            task_name="夜灯_1",
+            task_type="createCommands",
+            targets=["d"],
+            document=DOCUMENTS["createCommands"],
         )
-        row = connection.execute("SELECT created_by, runs_wanted, runs_started FROM batch_task").fetchone()
-        assert row == {"created_by": "sdk", "runs_wanted": 1, "runs_started": 0}
+        async with asyncio.timeout(10):
+            while not started_runs:
+                await asyncio.sleep(0.02)
+        assert started_runs == [f"Ye-Deng-1_{made['task_id']}"]
+        row = connection.execute("SELECT created_by, runs_wanted FROM batch_task").fetchone()
+        assert row == {"created_by": "sdk", "runs_wanted": 1}
 
     async def test_targets_of_a_group(self, sdk, connection):
         insert_devices(connection, 2)

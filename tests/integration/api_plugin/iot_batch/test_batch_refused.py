@@ -54,7 +54,11 @@ def error(code: str, message: str) -> dict[str, str]:
     [
         ({}, "000006", "task_name: is required; task_type: is required"),
         (body(task_name="x" * 129), "000006", "task_name: must match pattern"),
-        (body(targets=[f"d{n}" for n in range(30_001)]), "000006", "targets: must have at most 30000 items"),
+        (
+            body(targets=[f"d{n}" for n in range(30_001)]),
+            "000006",
+            "targets: List should have at most 30000 items",
+        ),
         (body(targets=["d" * 129]), "000006", "targets.0: must match pattern"),
         (body(targets=None), "000006", "targets: is required: targets, targets_filter"),
         (body(targets_filter={"group_ids": ["g"], "x": 1}), "000006", "targets_filter.x: is not a field"),
