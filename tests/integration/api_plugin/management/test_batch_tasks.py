@@ -382,8 +382,8 @@ class TestPreview:
     async def test_200_upgrades(self, client, database, connection):
         connection.execute(
             "INSERT INTO ota_package (package_id, project_id, app_id, package_type, product_id, version,"
-            " file_location, created_at) VALUES (repeat('a', 24), 'p1', 'app', 'firmwarePackage', 'lamp', '2',"
-            " '{}', now())"
+            " file_location, created_at)"
+            " VALUES (repeat('a', 24), 'p1', 'app', 'firmwarePackage', 'lamp', '2', '{}', now())"
         )
         other = await add_task(database, targets=["lamp-3"])
         connection.execute(
