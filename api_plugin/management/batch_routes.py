@@ -117,7 +117,7 @@ async def get_batch_task(task_id: TaskId, work: WorkDep) -> BatchTaskDetailRespo
 async def pause_batch_task(
     task_id: TaskId, work: WorkDep, body: PauseBody | None = None
 ) -> BatchTaskDetailResponse:
-    """Begin nothing more of a task; once this is answered nothing leaves. What was begun settles."""
+    """Begin no attempt of a task any more once this is answered; what was begun settles."""
     reason = body.reason if body else None
     return BatchTaskDetailResponse.of(await work.run(lambda control: control.pause(task_id, reason)))
 

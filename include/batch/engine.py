@@ -32,8 +32,6 @@ from include.settings import get_settings
 log = logging.getLogger(__name__)
 
 RECORD_DELAY_SECONDS = 0.05
-#: Not longer, since a stop waits for it: see `departures.py`.
-CONNECT_SECONDS = 2.0
 
 #: A task's id, a sub-task as it was claimed, what became of it.
 Result = tuple[int, Subtask, Step]
@@ -116,7 +114,6 @@ class BatchEngine:
             settings.url,
             per_host_limit=self.slots.count,
             response_limit_bytes=get_settings().response_limit_bytes,
-            connect_timeout=CONNECT_SECONDS,
         )
         self._gateway = self._own_gateway = create_gateway(settings, client)
         await self._gateway.open()

@@ -7,10 +7,10 @@ Only as many are claimed as can leave at once, so that a stop is exact (`departu
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
-from include.batch.codes import DEFECT, DEVICE_FROZEN, DEVICE_MISSING
+from include.batch.codes import DEFECT, DEVICE_FROZEN, DEVICE_MISSING, GATEWAY_UNREACHABLE
 from include.batch.departures import Departures
 from include.batch.engine import BatchEngine
 from include.batch.model import Step, Task
@@ -26,6 +26,8 @@ from include.kit.handover import on_handover
 
 #: What has not left by then is put back: a stop must not wait longer.
 DEPART_SECONDS = 4.0
+#: When nothing at all has left so often in a row, nothing will.
+STUCK_ROUNDS = 5
 #: How long free places wait for company, so that not each is filled by a transaction of its own.
 GATHER_SECONDS = 0.1
 #: Which part of its places must be free to be filled at once.
@@ -47,6 +49,7 @@ class FanOut(Shard):
         self.slots = engine.slots
         #: Whether one that ended lets another begin, beside the places here.
         self.room_by_results = rollout_of(task).max_in_flight is not None
+        self.stuck = 0
 
     async def look(self) -> Look:
         # Whatever happens to the shard: what it claimed is sent and recorded, or put back.
@@ -71,7 +74,9 @@ class FanOut(Shard):
             look, claimed = await self._claim(self.slots.room(self))
             sent = {one.subtask.id: self._launch(one, departures) for one in claimed}
             if not await departures.wait(DEPART_SECONDS):
-                self._put_back([sent[id] for id in departures.staying])
+                self._put_back(sent, departures.staying)
+            elif sent:
+                self.stuck = 0
         return look
 
     async def _claim(self, room: int) -> tuple[Look, Sequence[Claimed]]:
@@ -116,8 +121,11 @@ class FanOut(Shard):
         try:
             step = _unfit(claimed) or await self.performer.perform(self.task, subtask)
         except asyncio.CancelledError:
-            self.engine.drop(self.id, subtask)
-            raise
+            if self.stuck < STUCK_ROUNDS:
+                self.engine.drop(self.id, subtask)
+                raise
+            words = "no connection to the device gateway"
+            step = Step(subtask.id, "Fail", error_code=GATEWAY_UNREACHABLE, error_msg=words)
         except Exception as error:  # a defect must not leave the task waiting for this one for ever
             log.exception("sub-task %d of %s could not be performed", subtask.id, self.task.task_id)
             reason = f"it could not be performed: {type(error).__name__}"
@@ -129,10 +137,11 @@ class FanOut(Shard):
         if self.room_by_results:
             self.wake.set()
 
-    def _put_back(self, staying: Sequence[asyncio.Task[None]]) -> None:
+    def _put_back(self, sent: Mapping[int, asyncio.Task[None]], staying: set[int]) -> None:
         """Cancel what has not left: its claim is free for the next look, of whomever."""
-        for task in staying:
-            task.cancel()
+        self.stuck = self.stuck + 1 if staying == sent.keys() else 0
+        for id in staying:
+            sent[id].cancel()
         self.swept_at = float("-inf")
 
     def _place_is_free(self) -> None:

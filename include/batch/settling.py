@@ -12,7 +12,7 @@ from include.batch.api_repository import ApiRepository
 from include.batch.model import Step, Subtask, SubtaskStatus, Task, TaskStatus
 from include.batch.repository import TaskRepository
 from include.batch.states import final_status
-from include.batch.steering import steer
+from include.batch.steering import judge_anew, steer
 from include.batch.subtask_repository import SubtaskRepository
 from include.kit.db import Connection
 
@@ -62,11 +62,15 @@ async def reopen(
     reopened = await SubtaskRepository(connection).reopen_subtasks(
         task, statuses, wake_at=now, now=now, targets=targets
     )
+    if not reopened:
+        return reopened
     tasks = TaskRepository(connection)
-    if reopened and task.finished:
+    if task.finished:
         await tasks.move_task(task.id, "Processing", now)
-    if reopened:
-        await tasks.notify_task(task.id)
+    await judge_anew(connection, task)
+    # What was reopened may be of a wave that waits for the one before, which has long ended.
+    await settle(connection, task.id, now)
+    await tasks.notify_task(task.id)
     return reopened
 
 

@@ -66,13 +66,17 @@ async def count_begun(connection: Connection, task: Task, begun: int, now: datet
 
 async def divide(connection: Connection, task: Task, now: datetime) -> None:
     """Divide the sub-tasks of a task into its waves; what failed already is in none, and not judged."""
-    if task.asked.rollout is None:
-        return
-    repository = RolloutRepository(connection)
-    await repository.leave_out_of_sample(task.id)
+    await judge_anew(connection, task)
     waves = rollout_of(task).waves
     if waves:
-        await repository.insert_waves(task.id, wave_sizes(waves, task.progress.waitting), now)
+        sizes = wave_sizes(waves, task.progress.waitting)
+        await RolloutRepository(connection).insert_waves(task.id, sizes, now)
+
+
+async def judge_anew(connection: Connection, task: Task) -> None:
+    """Judge whether too many fail by what ends from here on."""
+    if task.asked.rollout is not None:
+        await RolloutRepository(connection).leave_out_of_sample(task.id)
 
 
 async def steer(connection: Connection, task: Task, now: datetime) -> str | None:

@@ -12,6 +12,7 @@ import asyncio
 import uuid
 from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from ipaddress import ip_network
 from typing import Any
@@ -50,12 +51,13 @@ from include.gateway.wire import (
     judge_event,
     message_body,
 )
-from include.kit.calls import OutboundResponse, PreparedCall
+from include.kit.calls import CallPlan, OutboundResponse, PreparedCall
 from include.kit.clock import system_clock
 from include.kit.egress import EgressGuard, Resolver, system_resolver
-from include.kit.http import OutboundClient, OutboundRequest
+from include.kit.http import OutboundClient
+from include.kit.http_wire import HttpConnection, encode_request
 from include.kit.pools import ConnectTimeoutError
-from include.kit.targets import parse_url
+from include.kit.targets import HttpTarget, parse_url
 
 #: Longest wait for a turn at the gateway, on top of the command's own timeout once more.
 TURN_SECONDS = 30.0
@@ -81,17 +83,26 @@ class GatewayGuard(EgressGuard):
         return await super().resolve(host, port)
 
 
-def gateway_client(
-    url: str, *, per_host_limit: int, response_limit_bytes: int, connect_timeout: float | None = None
-) -> OutboundClient:
+def gateway_client(url: str, *, per_host_limit: int, response_limit_bytes: int) -> OutboundClient:
     """Return a client that can call this gateway and nothing else."""
     guard = GatewayGuard(parse_url(url).endpoint.host)
-    return OutboundClient(
-        guard,
-        per_host_limit=per_host_limit,
-        response_limit_bytes=response_limit_bytes,
-        connect_timeout=connect_timeout,
-    )
+    return OutboundClient(guard, per_host_limit=per_host_limit, response_limit_bytes=response_limit_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayRequest:
+    """One call of the gateway, of whose URL all but the device is known to be good."""
+
+    method: str
+    target: HttpTarget
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+    timeout: float
+
+    def plan(self) -> CallPlan:
+        """Encode the request. Raises InvalidInputError naming `headers`."""
+        payload = encode_request(self.method, self.target, self.headers, self.body)
+        return CallPlan(self.target.endpoint, payload, HttpConnection)
 
 
 class HttpGateway:
@@ -102,7 +113,8 @@ class HttpGateway:
 
     def __init__(self, settings: GatewaySettings, client: OutboundClient) -> None:
         self.client = client
-        self.base = f"{settings.url.rstrip('/')}/v5/iot/{quote(settings.project_id, safe='')}/devices"
+        url = f"{settings.url.rstrip('/')}/v5/iot/{quote(settings.project_id, safe='')}/devices"
+        self.base = parse_url(url)
         self.headers = dict(_headers(settings))
 
     async def open(self) -> None:
@@ -196,16 +208,16 @@ class HttpGateway:
         except InvalidInputError as error:
             return UnusableCommand(error)
         headers = {**self.headers, "X-Request-Id": request_id}
-        request = OutboundRequest(
-            method, f"{self.base}/{device_id}/{call}", tuple(headers.items()), payload, timeout
-        )
+        # Ids are checked above: nothing in them could change where this goes.
+        target = self.base._replace(request_target=f"{self.base.request_target}/{device_id}/{call}")
+        request = GatewayRequest(method, target, tuple(headers.items()), payload, timeout)
         return HttpCommand(self.client, request, judge)
 
 
 class HttpCommand:
     """One call of the gateway; `send` may be called again for a retry."""
 
-    def __init__(self, client: OutboundClient, request: OutboundRequest, judge: Judge) -> None:
+    def __init__(self, client: OutboundClient, request: GatewayRequest, judge: Judge) -> None:
         self.client = client
         self.request = request
         self.judge = judge

@@ -71,16 +71,11 @@ class OutboundClient:
         per_host_limit: int = 32,
         response_limit_bytes: int = 1_048_576,
         tls: ssl.SSLContext | None = None,
-        connect_timeout: float | None = None,
     ) -> None:
-        """`per_host_limit`: calls at a time per (scheme, host, port). `tls`: default the system's roots.
-
-        `connect_timeout`: seconds, where it is less than the call's own.
-        """
+        """`per_host_limit`: calls at a time per (scheme, host, port). `tls`: default the system's roots."""
         self._guard = guard
         self._per_host_limit = per_host_limit
         self._response_limit = response_limit_bytes
-        self._connect_timeout = connect_timeout
         self._tls = tls or ssl.create_default_context()
         # A pool lives as long as a prepared call or an open connection refers to it.
         self._pools: WeakValueDictionary[Endpoint, HostPool] = WeakValueDictionary()
@@ -142,6 +137,5 @@ class OutboundClient:
                 response_limit=self._response_limit,
                 buffer=self._buffer,
                 tls=self._tls if endpoint.scheme == "https" else None,
-                connect_timeout=self._connect_timeout,
             )
         return pool

@@ -32,11 +32,9 @@ class HostPool:
         response_limit: int,
         buffer: memoryview,
         tls: ssl.SSLContext | None,
-        connect_timeout: float | None = None,
     ) -> None:
         self.endpoint = endpoint
         self.limit = limit
-        self.connect_timeout = connect_timeout
         self.response_limit = response_limit
         #: What the connections read into; shared, so whatever is kept is copied.
         self.buffer = buffer
@@ -77,7 +75,7 @@ class HostPool:
                 return await self._on_new_connection(call, started)
 
     async def _on_new_connection(self, call: PreparedCall, started: float) -> OutboundResponse:
-        connection = await self.connect(call, started + self._connect_seconds(call))
+        connection = await self.connect(call, started + call.timeout)
         return await self._on(connection, call, started)
 
     async def _on(self, connection: Connection, call: PreparedCall, started: float) -> OutboundResponse:
@@ -99,7 +97,7 @@ class HostPool:
                 return await self._open(call)
         except TimeoutError:
             raise ConnectTimeoutError(
-                f"no connection to {self.endpoint.authority} within {self._connect_seconds(call):g} s"
+                f"no connection to {self.endpoint.authority} within {call.timeout:g} s"
             ) from None
         except ssl.SSLCertVerificationError as exc:
             raise OutboundError(f"the TLS certificate was refused: {exc.verify_message}") from exc
@@ -107,9 +105,6 @@ class HostPool:
             raise OutboundError(f"no connection to {self.endpoint.authority}: {exc}") from exc
         finally:
             self._opening -= 1
-
-    def _connect_seconds(self, call: PreparedCall) -> float:
-        return min(call.timeout, self.connect_timeout or call.timeout)
 
     async def _open(self, call: PreparedCall) -> Connection:
         loop = asyncio.get_running_loop()

@@ -9,7 +9,7 @@ from include.batch.rollout.model import Abort
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What an abort is judged by: sub-tasks that ended, since the task was last resumed."""
+    """What an abort is judged by: sub-tasks that ended since the task was last resumed or retried."""
 
     succeeded: int
     failed: int

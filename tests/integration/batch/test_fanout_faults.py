@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from include.batch import fanout
 from include.batch.engine import BatchEngine
 from include.batch.model import Task, TaskPolicy
 from include.batch.runs import BatchRun
@@ -52,6 +53,18 @@ def shard_process(bench: Bench, task: Task, shard: int = 0) -> Iterator[subproce
         if process.poll() is None:
             process.kill()
         process.communicate(timeout=30)
+
+
+@contextmanager
+def deaf_listener() -> Iterator[int]:
+    """Lend the port of a listener whose queue is full: a connection to it is neither made nor refused."""
+    with socket.socket() as deaf, socket.socket() as filler, socket.socket() as second:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen(0)
+        for one in (filler, second):
+            one.setblocking(False)
+            one.connect_ex(deaf.getsockname())
+        yield deaf.getsockname()[1]
 
 
 async def ended(process: subprocess.Popen[str]) -> dict[str, object]:
@@ -188,14 +201,8 @@ async def test_a_gateway_that_is_away_for_a_while(bench: Bench) -> None:
 
 
 async def test_a_gateway_that_takes_no_connection_keeps_no_stop_waiting(bench: Bench, monkeypatch) -> None:
-    """A listener whose queue is full: a connection to it is neither made nor refused."""
-    with socket.socket() as deaf, socket.socket() as filler, socket.socket() as second:
-        deaf.bind(("127.0.0.1", 0))
-        deaf.listen(0)
-        for one in (filler, second):
-            one.setblocking(False)
-            one.connect_ex(deaf.getsockname())
-        monkeypatch.setenv("AIRFLOW_CONN_DEVICE_GATEWAY", f"http://127.0.0.1:{deaf.getsockname()[1]}")
+    with deaf_listener() as port:
+        monkeypatch.setenv("AIRFLOW_CONN_DEVICE_GATEWAY", f"http://127.0.0.1:{port}")
         get_settings.cache_clear()
         task = await bench.add(20)
         running = asyncio.create_task(bench.fan_out(task))
@@ -203,7 +210,18 @@ async def test_a_gateway_that_takes_no_connection_keeps_no_stop_waiting(bench: B
         await bench.stop(task)
         await running
     assert bench.status(task) == "Stopped"
-    assert set(subtasks(bench.connection, task, "error_code")) == {"CARILLON.0001"}
+    assert set(subtasks(bench.connection, task, "status, error_code")) == {("Stopped", "CARILLON.0201")}
+
+
+async def test_a_gateway_that_never_takes_a_connection_is_given_up(bench: Bench, monkeypatch) -> None:
+    monkeypatch.setattr(fanout, "DEPART_SECONDS", 0.3)
+    with deaf_listener() as port:
+        monkeypatch.setenv("AIRFLOW_CONN_DEVICE_GATEWAY", f"http://127.0.0.1:{port}")
+        get_settings.cache_clear()
+        task = await bench.add(20)
+        await bench.fan_out(task)
+    assert bench.status(task) == "Fail"
+    assert set(subtasks(bench.connection, task, "error_code, attempt")) == {("CARILLON.0001", 1)}
 
 
 @pytest.mark.timeout(180)

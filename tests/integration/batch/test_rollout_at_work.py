@@ -249,6 +249,23 @@ class TestWaves:
         assert bench.progress(task) == {"total": 4, "success": 3, "stopped": 1}
 
 
+async def test_what_is_retried_of_a_closed_wave_opens_it(bench: Bench) -> None:
+    bench.simulator.faults(offline=["lamp-0"])
+    task = await bench.add(4, rollout={"waves": [{"count": 2}, {"rest": True}], "max_in_flight": 1})
+    async with bench.database.transaction() as connection:
+        await BatchActions(connection, "p1").stop(task.task_id, ["lamp-2", "lamp-3"])
+    async with at_work(bench, task, [bench.engine]):
+        pass
+    assert bench.progress(task) == {"total": 4, "success": 1, "fail": 1, "stopped": 2}
+    assert task_row(bench.connection, task)["open_wave"] == 1
+    async with bench.database.transaction() as connection:
+        await BatchActions(connection, "p1").retry(task.task_id, ["lamp-2", "lamp-3"])
+    assert task_row(bench.connection, task)["open_wave"] == 2
+    async with at_work(bench, task, [bench.engine]):
+        pass
+    assert bench.progress(task) == {"total": 4, "success": 3, "fail": 1}
+
+
 async def test_nothing_of_another_project_is_found(bench: Bench) -> None:
     task = await bench.add(1)
     async with bench.database.transaction() as connection:
