@@ -83,6 +83,7 @@ class Settings(BaseSettings):
     egress_allow: Annotated[tuple[Network, ...], NoDecode] = ()
     callback_timeout_seconds: float = Field(10.0, gt=0, le=3600)
     response_limit_bytes: int = Field(1_048_576, ge=1024)
+    event_timeout_seconds: float = Field(10.0, gt=0, le=120)
     response_kept_characters: int = Field(65_536, ge=256)
 
     # --- devices

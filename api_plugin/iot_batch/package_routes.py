@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 
-from api_plugin.billing_scheduler.bodies import PayloadDep, read
+from api_plugin.common.bodies import PayloadDep, read
 from api_plugin.iot_batch.errors import ERRORS, MISSING
 from api_plugin.iot_batch.package_schemas import (
     AppId,

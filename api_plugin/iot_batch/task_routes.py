@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api_plugin.billing_scheduler.bodies import PayloadDep, read
+from api_plugin.common.bodies import PayloadDep, read
 from api_plugin.common.json_body import read_object
 from api_plugin.common.reconciler import nudge
 from api_plugin.iot_batch.errors import ERRORS, MISSING

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 from fastapi import APIRouter
 
 from api_plugin.common.announcer import announcing
 from api_plugin.common.api import Api
 from api_plugin.common.forms import Problem, problem_form
 from api_plugin.management import (
+    batch_routes,
     bill_action_routes,
     bill_routes,
     device_event_routes,
     device_routes,
+    event_routes,
     ledger_routes,
     metering_routes,
     reading_routes,
@@ -23,6 +28,8 @@ from api_plugin.management import (
 )
 from api_plugin.management.device_event_schemas import DeviceEventsBody
 from api_plugin.management.reading_schemas import ReadingsBody
+from include.events.courier import delivering
+from include.kit.db import Database
 
 router = APIRouter()
 for part in (
@@ -37,9 +44,19 @@ for part in (
     device_routes,
     device_event_routes,
     timer_routes,
+    batch_routes,
+    event_routes,
     status_routes,
 ):
     router.include_router(part.router)
+
+
+@asynccontextmanager
+async def background(database: Database) -> AsyncIterator[None]:
+    """Keep Airflow in step with the schedules, and tell events."""
+    async with announcing(database), delivering(database):
+        yield
+
 
 API = Api(
     name="management",
@@ -50,5 +67,5 @@ API = Api(
     open_router=status_routes.open_router,
     error_form=problem_form,
     bodies=(Problem, ReadingsBody, DeviceEventsBody),
-    background=announcing,
+    background=background,
 )

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, HTTPException, Path, Query
+from fastapi import APIRouter, Depends, Path, Query
 from pydantic import AfterValidator
 from starlette.responses import StreamingResponse
 
 from api_plugin.common.auth import Caller, CallerDep
 from api_plugin.common.database import DatabaseDep
+from api_plugin.common.exports import CSV_ANSWERS, csv_response
 from api_plugin.common.pagination import (
     PAGE_DEFAULT,
     Page,
@@ -51,11 +51,6 @@ from include.bills.records import (
 )
 
 router = APIRouter(responses={**PROBLEMS, **MISSING})
-
-#: Each has a connection of its own to the database.
-EXPORTS_MOST = 4
-
-_exports: set[object] = set()
 
 
 def _checked(text: str) -> str:
@@ -143,10 +138,7 @@ async def list_project_bills(
     "/projects/{project_id}/bills/export",
     tags=["bills"],
     response_class=StreamingResponse,
-    responses={
-        200: {"description": "CSV, see docs/bills.md", "content": {"text/csv": {}}},
-        429: {"description": "too many exports are running"},
-    },
+    responses=CSV_ANSWERS,
 )
 async def export_project_bills(
     scope: ScopeDep,
@@ -154,16 +146,8 @@ async def export_project_bills(
     bom: Annotated[bool, Query(description="begin with a byte order mark, for spreadsheets")] = False,
 ) -> StreamingResponse:
     """All bills that meet the conditions as CSV, of one moment, however many there are."""
-    pieces = _bounded(
-        export_bills(scope.database, scope.project_id, wanted, projects=scope.projects, bom=bom)
-    )
-    # Read before the answer begins: what goes wrong until here is told in the API's form.
-    first = await anext(pieces)
-    return StreamingResponse(
-        _written(first, pieces),
-        media_type="text/csv; charset=utf-8",
-        headers={"Content-Disposition": 'attachment; filename="bills.csv"'},
-    )
+    pieces = export_bills(scope.database, scope.project_id, wanted, projects=scope.projects, bom=bom)
+    return await csv_response(pieces, "bills.csv")
 
 
 @router.get("/projects/{project_id}/billing-runs", tags=["billing runs"])
@@ -211,26 +195,3 @@ async def list_adjustments(
 def _check_unmask(caller: Caller, unmask: bool) -> None:
     if unmask:
         require_unmasking(caller.token is not None, caller.projects)
-
-
-async def _bounded(pieces: AsyncGenerator[str, None]) -> AsyncGenerator[str, None]:
-    """Have only so many exports at a time."""
-    if len(_exports) >= EXPORTS_MOST:
-        raise HTTPException(429, f"{EXPORTS_MOST} exports are running already: try again later")
-    ticket = object()
-    _exports.add(ticket)
-    try:
-        async for piece in pieces:
-            yield piece
-    finally:
-        _exports.discard(ticket)
-        await pieces.aclose()
-
-
-async def _written(first: str, rest: AsyncGenerator[str, None]) -> AsyncGenerator[bytes, None]:
-    try:
-        yield first.encode()
-        async for piece in rest:
-            yield piece.encode()
-    finally:
-        await rest.aclose()

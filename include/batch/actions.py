@@ -63,7 +63,7 @@ class BatchActions:
 
         :raises DatabaseUnavailableError: what was just claimed did not leave within `STOP_WAIT`
         """
-        task = await self._lock_unsent(task_id)
+        task = await self.lock_unsent(task_id)
         self._check(task, "stopped", STOP_REFUSED)
         fit, results = await self._choose(task, targets, STOPPED, in_hand=False)
         now = self.clock()
@@ -102,7 +102,7 @@ class BatchActions:
         if task.status in refused:
             raise TaskStateError(f"a task that is {task.status} cannot be {done}")
 
-    async def _lock_unsent(self, task_id: str) -> Task:
+    async def lock_unsent(self, task_id: str) -> Task:
         """Lock a task of which nothing is about to leave, its sub-tasks made."""
         found = await self.service.find(task_id)
         try:

@@ -13,7 +13,8 @@ from include.batch.model import Step, Subtask, SubtaskStatus, Task
 from include.batch.performing import LocalPerformer
 from include.batch.repository import TaskRepository
 from include.batch.settling import record
-from include.batch.shard import Look, Shard, log
+from include.batch.shard import Look, Shard, log, next_look
+from include.batch.steering import admit, count_begun
 from include.batch.subtask_repository import SubtaskRepository
 from include.errors import DatabaseUnavailableError
 from include.kit.clock import system_clock
@@ -57,14 +58,13 @@ class Chunks(Shard):
         task = await tasks.lock_task(self.id)
         if task is None or task.finished:
             return Look(task), ()
-        begins = not task.paused_at and task.due_at <= now and task.status != "Stopping"
-        limit = max(1, self.size) if begins else 0
+        room = 0 if task.status == "Stopping" else max(1, self.size)
+        allowed = await admit(connection, task, room, now)
+        limit = allowed.count
         found = await subtasks.claim_subtasks(task, limit=limit, fresh=limit, claimer=claimer, now=now)
         if not found:
-            return Look(task, wake_at=await subtasks.next_wake(task) if begins else None), ()
-        await tasks.count_dispatched(self.id, len(found), now)
-        if task.status == "Waitting":
-            await tasks.move_task(self.id, "Processing", now)
+            return Look(task, wake_at=await next_look(subtasks, task, allowed, 0)), ()
+        await count_begun(connection, task, len(found), now)
         claimed = [one.subtask for one in found]
         steps = await self._perform(connection, task, claimed)
         pairs = list(zip(claimed, steps, strict=True))

@@ -17,7 +17,16 @@ from include.batch import codes
 from include.batch.model import Step, Subtask, Task
 from include.batch.outcomes import failed, step_of
 from include.batch.performing import Performer
-from include.devices.model import COMMAND_LIFE, COMMAND_LIFE_MOST, NewCommand, NewMessage
+from include.devices.model import (
+    COMMAND_LIFE,
+    COMMAND_LIFE_MOST,
+    FROZEN_DEVICE,
+    MESSAGE_TWICE,
+    UNKNOWN_DEVICE,
+    NewCommand,
+    NewMessage,
+    Refusal,
+)
 from include.devices.rows import ShadowRow
 from include.devices.shadows import ShadowsService
 from include.devices.traffic import TrafficService
@@ -31,6 +40,12 @@ from include.settings import get_settings
 DELAY_SECONDS, MOST = 0.02, 500
 
 Document = Mapping[str, Any]
+
+#: Of what is not stored for a device; of the rest too many wait.
+REFUSAL_CODES: Mapping[Refusal, str] = {
+    UNKNOWN_DEVICE: codes.DEVICE_MISSING,
+    FROZEN_DEVICE: codes.DEVICE_FROZEN,
+}
 
 
 class CommandPerformer(Performer):
@@ -52,7 +67,9 @@ class AsyncCommandPerformer(Performer):
         self.database = database
         self.gateway = gateway
         self.timeout = get_settings().batch_command_timeout_seconds
-        self.entries: Batches[NewCommand, bool] = Batches(self._store, delay=DELAY_SECONDS, limit=MOST)
+        self.entries: Batches[NewCommand, Refusal | None] = Batches(
+            self._store, delay=DELAY_SECONDS, limit=MOST
+        )
         self.ends: Batches[tuple[str, Reply], None] = Batches(self._move, delay=DELAY_SECONDS, limit=MOST)
 
     async def perform(self, task: Task, subtask: Subtask) -> Step:
@@ -69,8 +86,8 @@ class AsyncCommandPerformer(Performer):
             system_clock() + min(timedelta(seconds=seconds) or COMMAND_LIFE, COMMAND_LIFE_MOST),
             command.request_id,
         )
-        if not await self.entries.add(entry):
-            return failed(subtask.id, codes.TOO_MANY_WAITING, "too many commands wait for the device")
+        if refusal := await self.entries.add(entry):
+            return _refused(subtask, refusal)
         reply = await self.gateway.send_async_command(command, strategy=strategy, expire_time=seconds)
         await self.ends.add((command.request_id, reply))
         return step_of(subtask.id, reply)
@@ -79,14 +96,15 @@ class AsyncCommandPerformer(Performer):
         await self.entries.close()
         await self.ends.close()
 
-    async def _store(self, entries: Sequence[NewCommand]) -> list[bool]:
+    async def _store(self, entries: Sequence[NewCommand]) -> list[Refusal | None]:
         async with self.database.transaction() as connection:
             traffic = TrafficService(connection)
-            added = set(await traffic.add_commands(entries))
+            outcomes = await traffic.add_commands(entries)
+            pairs = [(entry.command_id, _refusal(one)) for entry, one in zip(entries, outcomes, strict=True)]
             # What is there already is from before a process was killed.
-            lacking = [str(entry.command_id) for entry in entries if entry.command_id not in added]
+            lacking = [str(id) for id, refusal in pairs if refusal]
             known = (await traffic.find_commands(lacking)).keys() if lacking else ()
-        return [entry.command_id in added or entry.command_id in known for entry in entries]
+        return [None if id in known else refusal for id, refusal in pairs]
 
     async def _move(self, ends: Sequence[tuple[str, Reply]]) -> list[None]:
         sent = [id for id, reply in ends if reply.ok and _answer(reply).get("status") != "PENDING"]
@@ -104,7 +122,9 @@ class MessagePerformer(Performer):
     def __init__(self, database: Database, gateway: DeviceGateway) -> None:
         self.database = database
         self.gateway = gateway
-        self.entries: Batches[NewMessage, bool] = Batches(self._store, delay=DELAY_SECONDS, limit=MOST)
+        self.entries: Batches[NewMessage, Refusal | None] = Batches(
+            self._store, delay=DELAY_SECONDS, limit=MOST
+        )
         self.ends: Batches[tuple[Message, Reply], None] = Batches(self._move, delay=DELAY_SECONDS, limit=MOST)
 
     async def perform(self, task: Task, subtask: Subtask) -> Step:
@@ -121,8 +141,8 @@ class MessagePerformer(Performer):
             message.properties,
             system_clock() + (COMMAND_LIFE if ttl is None else timedelta(minutes=ttl)),
         )
-        if not await self.entries.add(entry):
-            return failed(subtask.id, codes.TOO_MANY_WAITING, "too many messages wait for the device")
+        if refusal := await self.entries.add(entry):
+            return _refused(subtask, refusal)
         reply = await self.gateway.send_message(message)
         await self.ends.add((message, reply))
         return step_of(subtask.id, reply)
@@ -131,15 +151,12 @@ class MessagePerformer(Performer):
         await self.entries.close()
         await self.ends.close()
 
-    async def _store(self, entries: Sequence[NewMessage]) -> list[bool]:
+    async def _store(self, entries: Sequence[NewMessage]) -> list[Refusal | None]:
         async with self.database.transaction() as connection:
             traffic = TrafficService(connection)
-            added = await traffic.add_messages(entries)
-            known = await traffic.known_messages([(one.device_id, str(one.message_id)) for one in entries])
-        return [
-            id is not None or (one.device_id, one.message_id) in known
-            for one, id in zip(entries, added, strict=True)
-        ]
+            outcomes = await traffic.add_messages(entries)
+        # A message that is there already is from before a process was killed.
+        return [None if one is MESSAGE_TWICE else _refusal(one) for one in outcomes]
 
     async def _move(self, ends: Sequence[tuple[Message, Reply]]) -> list[None]:
         keys = [((one.device_id, one.message_id), reply) for one, reply in ends]
@@ -193,6 +210,14 @@ class NoGateway(Performer):
 
     async def perform(self, task: Task, subtask: Subtask) -> Step:
         return failed(subtask.id, codes.GATEWAY_UNREACHABLE, f"not sent: {self.reason}", retryable=True)
+
+
+def _refusal(outcome: str | Refusal) -> Refusal | None:
+    return outcome if isinstance(outcome, Refusal) else None
+
+
+def _refused(subtask: Subtask, refusal: Refusal) -> Step:
+    return failed(subtask.id, REFUSAL_CODES.get(refusal, codes.TOO_MANY_WAITING), refusal.message)
 
 
 def _document(task: Task) -> Document:

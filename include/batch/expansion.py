@@ -7,6 +7,7 @@ from datetime import datetime
 from include.batch.model import Task
 from include.batch.repository import TaskRepository
 from include.batch.settling import settle
+from include.batch.steering import divide
 from include.batch.subtask_repository import SubtaskRepository
 from include.kit.db import Connection
 
@@ -26,6 +27,7 @@ async def expand(connection: Connection, id: int, now: datetime) -> Task | None:
     due_at = max(task.due_at, now)
     wake_at = None if task.asked.need_confirm else due_at
     await SubtaskRepository(connection).insert_subtasks(id, wake_at=wake_at, now=now)
+    await divide(connection, await tasks.find_task(id) or task, now)
     if await settle(connection, id, now) == "Initializing":
         waits = task.asked.need_confirm or due_at > now
         await tasks.move_task(id, "Waitting" if waits else "Processing", now)

@@ -17,7 +17,8 @@ from include.batch.model import Step, Task
 from include.batch.performing import Performer
 from include.batch.repository import TaskRepository
 from include.batch.settling import release
-from include.batch.shard import Look, Shard, log
+from include.batch.shard import Look, Shard, log, next_look
+from include.batch.steering import admit, count_begun, rollout_of
 from include.batch.subtask_repository import Claimed, SubtaskRepository
 from include.kit.clock import system_clock
 from include.kit.db import Connection
@@ -46,6 +47,8 @@ class FanOut(Shard):
         self.task = task
         self.performer = performer
         self.slots = engine.slots
+        #: Whether one that ended lets another begin, beside the places here.
+        self.room_by_results = rollout_of(task).max_in_flight is not None
         self.stuck = 0
 
     async def look(self) -> Look:
@@ -79,21 +82,18 @@ class FanOut(Shard):
     async def _claim(self, room: int) -> tuple[Look, Sequence[Claimed]]:
         now = system_clock()
         async with self.engine.database.transaction() as connection:
-            tasks, subtasks = TaskRepository(connection), SubtaskRepository(connection)
+            subtasks = SubtaskRepository(connection)
             task = await self._lock(connection, now)
             if task is None or task.finished or task.status == "Stopping":
                 return Look(task), ()
-            fresh = _may_begin(task, room, now)
+            allowed = await admit(connection, task, room, now)
             claimed = await subtasks.claim_subtasks(
-                task, limit=room, fresh=fresh, claimer=self.engine.presence.claimer, now=now
+                task, limit=room, fresh=allowed.count, claimer=self.engine.presence.claimer, now=now
             )
             begun = sum(one.was != "Processing" for one in claimed)
-            if begun:
-                await tasks.count_dispatched(self.id, begun, now)
-                if task.status == "Waitting":
-                    await tasks.move_task(self.id, "Processing", now)
+            await count_begun(connection, task, begun, now)
             more = len(claimed) == room
-            wake_at = None if more else await subtasks.next_wake(task, fresh=fresh > 0)
+            wake_at = None if more else await next_look(subtasks, task, allowed, begun)
         for one in claimed:
             self.engine.held[self.id][one.subtask.id] += 1
         return Look(task, more, wake_at), claimed
@@ -134,6 +134,8 @@ class FanOut(Shard):
             left()
             leave()
         self.summary.count(await self.engine.write(self.id, subtask, step))
+        if self.room_by_results:
+            self.wake.set()
 
     def _put_back(self, sent: Mapping[int, asyncio.Task[None]], staying: set[int]) -> None:
         """Cancel what has not left: its claim is free for the next look, of whomever."""
@@ -145,11 +147,6 @@ class FanOut(Shard):
     def _place_is_free(self) -> None:
         if self in self.slots.hungry and self.slots.room(self) * GATHERED >= self.slots.share(self):
             self.wake.set()
-
-
-def _may_begin(task: Task, room: int, now: datetime) -> int:
-    """Return how many sub-tasks may begin an attempt now; what goes on is not asked."""
-    return 0 if task.paused_at or task.due_at > now else room
 
 
 def _unfit(claimed: Claimed) -> Step | None:

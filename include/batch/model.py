@@ -119,6 +119,9 @@ class Task:
     :ivar id: ours; clients know `task_id`, 24 hexadecimal digits that sort by creation
     :ivar open_wave: sub-tasks of later waves wait
     :ivar dispatched: attempts begun so far
+    :ivar paced_until: when what its rate allows was last used up (`include.batch.rollout.rate`)
+    :ivar judged_success: what had succeeded when it was last resumed, `judged_fail` what had failed; whether
+        too many failed is judged by the rest
     :ivar paused_at: None unless it is paused; its status stays what it was
     """
 
@@ -131,7 +134,9 @@ class Task:
     paused_at: datetime | None
     pause_reason: str | None
     dispatched: int
-    dispatch_began_at: datetime | None
+    paced_until: datetime | None
+    judged_success: int
+    judged_fail: int
     open_wave: int
     runs_wanted: int
     runs_started: int
@@ -255,12 +260,14 @@ class Page:
 class Preview:
     """What a task would do: a dry run.
 
-    :ivar excluded: how many targets would not be reached, by reason
+    :ivar excluded: how many targets nothing would be done with, by reason
+    :ivar waiting: how many would have to be waited for, by reason
     :ivar waves: size of each
-    :ivar ends_at: predicted, None where nothing limits the rate
+    :ivar ends_at: when the last would be begun, None where nothing says (`include.batch.rollout.predict`)
     """
 
     total: int
     excluded: Mapping[str, int] = field(default_factory=dict)
+    waiting: Mapping[str, int] = field(default_factory=dict)
     waves: Sequence[int] = ()
     ends_at: datetime | None = None

@@ -18,7 +18,8 @@ SELECT id, task_id, project_id, app_id, task_name, task_type, task_mode, need_co
        CASE WHEN %(with_targets)s THEN targets END AS targets, targets_filter, document, document_source,
        schedule_time, retry_count, retry_interval, rollout, created_by, status, status_desc, total, waitting,
        processing, success, fail, fail_wait_retry, stopped, removed, paused_at, pause_reason, dispatched,
-       dispatch_began_at, open_wave, runs_wanted, runs_started, created_at, started_at, finished_at
+       paced_until, judged_success, judged_fail, open_wave, runs_wanted, runs_started, created_at, started_at,
+       finished_at
 FROM batch_task
 WHERE (id = %(id)s OR task_id = %(task_id)s)
   AND (%(projects)s::text[] IS NULL OR project_id = ANY(%(projects)s))
@@ -29,7 +30,8 @@ SELECT id, task_id, project_id, app_id, task_name, task_type, task_mode, need_co
        NULL AS targets, targets_filter, document, document_source,
        schedule_time, retry_count, retry_interval, rollout, created_by, status, status_desc, total, waitting,
        processing, success, fail, fail_wait_retry, stopped, removed, paused_at, pause_reason, dispatched,
-       dispatch_began_at, open_wave, runs_wanted, runs_started, created_at, started_at, finished_at
+       paced_until, judged_success, judged_fail, open_wave, runs_wanted, runs_started, created_at, started_at,
+       finished_at
 FROM batch_task
 WHERE id = %(id)s
 FOR NO KEY UPDATE
@@ -43,15 +45,9 @@ SET status = %(status)s::text, status_desc = %(status_desc)s, updated_at = %(now
 WHERE id = %(id)s
 
 -- name: count_dispatched
--- Attempts that a claim began.
-UPDATE batch_task
-SET dispatched = dispatched + %(count)s, dispatch_began_at = coalesce(dispatch_began_at, %(now)s)
+-- Attempts that a claim began, and what they leave of its rate.
+UPDATE batch_task SET dispatched = dispatched + %(count)s, paced_until = %(paced_until)s
 WHERE id = %(id)s
-
--- name: find_progress
--- How a task stands, as the statements of this transaction left it.
-SELECT status, total, waitting, processing, success, fail, fail_wait_retry, stopped, removed
-FROM batch_task WHERE id = %(id)s
 
 -- name: runless_tasks
 -- Tasks of which a run is wanted that was not started yet, the oldest first.

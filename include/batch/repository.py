@@ -97,12 +97,8 @@ class TaskRepository:
             now=now,
         )
 
-    async def count_dispatched(self, id: int, count: int, now: datetime) -> None:
-        await self._run(queries.count_dispatched, id=id, count=count, now=now)
-
-    async def find_progress(self, id: int) -> tuple[TaskStatus, Progress]:
-        [row] = await self._rows(queries.find_progress, id=id)
-        return row["status"], read_progress(row)
+    async def count_dispatched(self, id: int, count: int, paced_until: datetime | None) -> None:
+        await self._run(queries.count_dispatched, id=id, count=count, paced_until=paced_until)
 
     async def runless_tasks(self, limit: int, after: int = 0) -> list[WantedRun]:
         rows = await self._rows(queries.runless_tasks, limit=limit, after=after)

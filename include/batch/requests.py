@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
@@ -12,6 +11,7 @@ from pydantic import AfterValidator, ConfigDict, Field, JsonValue, StrictBool, S
 
 from include.batch.documents import check_document
 from include.batch.model import FILE_TYPES, ROW_TYPES, UPGRADE_TYPES, NewTask, TaskPolicy, TaskType
+from include.batch.rollout import as_json, parse
 from include.devices.rows import check_json
 from include.errors import InvalidInputError
 from include.metering.rows import Row
@@ -119,7 +119,7 @@ class TaskRequest(Row):
             task_ext_info=self.task_ext_info,
             document=self.document,
             policy=self.task_policy.checked(now) if self.task_policy else TaskPolicy(),
-            rollout=read_rollout(self.x_rollout),
+            rollout=None if self.x_rollout is None else as_json(parse(self.x_rollout)),
             created_by=created_by,
             **self._sources(),
         )
@@ -148,13 +148,6 @@ class TaskRequest(Row):
         if not any(sent.values()):
             raise InvalidInputError(f"is required: {', '.join(sent)}", field=next(iter(sent)))
         return sent
-
-
-def read_rollout(asked: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    """Return `x_rollout` as it is stored. Raises InvalidInputError."""
-    if asked is not None:
-        raise InvalidInputError("is not known", field="x_rollout")
-    return None
 
 
 def read_moment(text: str, field: str) -> datetime:

@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from datetime import datetime
 
-from include.batch.model import FINISHED, Progress, Step, Subtask, SubtaskStatus, Task, TaskStatus
+from include.batch.api_repository import ApiRepository
+from include.batch.model import Step, Subtask, SubtaskStatus, Task, TaskStatus
 from include.batch.repository import TaskRepository
 from include.batch.states import final_status
+from include.batch.steering import judge_anew, steer
 from include.batch.subtask_repository import SubtaskRepository
 from include.kit.db import Connection
 
@@ -60,33 +62,52 @@ async def reopen(
     reopened = await SubtaskRepository(connection).reopen_subtasks(
         task, statuses, wake_at=now, now=now, targets=targets
     )
+    if not reopened:
+        return reopened
     tasks = TaskRepository(connection)
-    if reopened and task.finished:
+    if task.finished:
         await tasks.move_task(task.id, "Processing", now)
-    if reopened:
-        await tasks.notify_task(task.id)
+    await judge_anew(connection, task)
+    # What was reopened may be of a wave that waits for the one before, which has long ended.
+    await settle(connection, task.id, now)
+    await tasks.notify_task(task.id)
     return reopened
 
 
 async def settle(connection: Connection, id: int, now: datetime) -> TaskStatus:
-    """End a task of which no sub-task is open; returns its status."""
+    """End a task of which no sub-task is open, else have its rollout steer it; returns its status."""
     tasks = TaskRepository(connection)
-    status, progress = await tasks.find_progress(id)
-    final = None if status in FINISHED else final_status(status, progress)
+    task = await tasks.find_task(id)
+    if task is None or task.finished:
+        return task.status if task else "Stopped"
+    final = final_status(task.status, task.progress)
     if final is None:
-        return status
-    description = await _description(connection, id, progress) if final != "Success" else None
+        reason = await steer(connection, task, now)
+        return await _stop(connection, id, reason, now) if reason else task.status
+    description = await _description(connection, task) if final != "Success" else None
     await tasks.move_task(id, final, now, status_desc=description)
     # Whoever waits for more of it need not.
     await tasks.notify_task(id)
     return final
 
 
-async def _description(connection: Connection, id: int, progress: Progress) -> str:
+async def _stop(connection: Connection, id: int, reason: str, now: datetime) -> TaskStatus:
+    """Stop a task by itself: nothing more of it is claimed, what is in hand settles."""
+    await ApiRepository(connection).stop_subtasks(id, now)
+    tasks = TaskRepository(connection)
+    await tasks.move_task(id, "Stopping", now, status_desc=reason)
+    await tasks.notify_task(id)
+    return await settle(connection, id, now)
+
+
+async def _description(connection: Connection, task: Task) -> str:
     """Return the main reason why a task did not succeed (A5, `status_desc`)."""
+    progress = task.progress
     if not progress.total:
         return "no target"
+    if task.status == "Stopping" and task.status_desc:
+        return task.status_desc
     counts = {"failed": progress.fail, "stopped": progress.stopped, "removed": progress.removed}
     words = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
-    failure = await SubtaskRepository(connection).main_failure(id)
+    failure = await SubtaskRepository(connection).main_failure(task.id)
     return f"{words} of {progress.total}" + (f"; mostly {' '.join(failure)}".rstrip() if failure else "")

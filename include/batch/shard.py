@@ -16,6 +16,8 @@ from typing import Any
 
 from include.batch.engine import BatchEngine
 from include.batch.model import SubtaskStatus, Task
+from include.batch.rollout import Allowance
+from include.batch.subtask_repository import SubtaskRepository
 from include.kit.clock import system_clock
 from include.ledger.batches import until_available
 from include.ledger.presence import BATCH_TASKS
@@ -151,6 +153,16 @@ class Shard:
         if line != self.told:
             self.told = line
             self.write_line(line)
+
+
+async def next_look(
+    subtasks: SubtaskRepository, task: Task, allowed: Allowance, begun: int
+) -> datetime | None:
+    """Return when a task is worth a look of which so many were begun, None: not before there is news."""
+    used_up = begun == allowed.count
+    wake_at = await subtasks.next_wake(task, fresh=not used_up)
+    moments = [wake_at, allowed.again_at] if used_up else [wake_at]
+    return min((one for one in moments if one is not None), default=None)
 
 
 def counters(task: Task) -> dict[str, int]:

@@ -1,37 +1,26 @@
 """All bills of a project as CSV, in constant memory: a cursor of the server, some hundred bills at a time.
 
-One snapshot: a bill that is made again meanwhile is neither missing nor there twice. So the cursor has a
-connection of its own, which the slowest reader cannot take from the pool, and which the server ends when that
-reader stops reading.
+One snapshot: a bill that is made again meanwhile is neither missing nor there twice.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from datetime import datetime
 from decimal import Decimal
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from psycopg import AsyncConnection, IsolationLevel
-
 from include.bills.lists import narrow, require_visible
 from include.bills.model import all_decimals
 from include.bills.record_repository import BillRecordRepository
 from include.bills.records import BillRecord, RecordFilter
-from include.errors import DatabaseUnavailableError
-from include.kit.db import UNAVAILABLE, Database
+from include.kit.db import Database
+from include.kit.export import BOM, csv_text, harmless, snapshot
 
 #: How many bills are in memory.
 PIECE: Final = 500
-
-#: How long the client may take to read a piece.
-PATIENCE: Final = "120s"
-
-BOM: Final = "\ufeff"
 
 #: In this order; docs/bills.md says what they are.
 COLUMNS: Final = (
@@ -67,9 +56,6 @@ COLUMNS: Final = (
     "created_at",
 )
 
-#: What a spreadsheet would take for the beginning of a formula.
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
-
 
 async def export_bills(
     database: Database,
@@ -87,28 +73,15 @@ async def export_bills(
     :raises DatabaseUnavailableError: the database is away
     """
     require_visible(project_id, projects)
-    try:
-        async with await _connect(database) as connection, connection.transaction():
-            repository = BillRecordRepository(connection, [project_id])
-            narrowed = await narrow(repository, project_id, wanted)
-            yield (BOM if bom else "") + _csv([COLUMNS])
-            if narrowed is None:
-                return
-            async with aclosing(repository.each_record_id(project_id, narrowed, PIECE)) as pieces:
-                async for ids in pieces:
-                    yield _csv(row(bill) for bill in await repository.find_records(ids))
-    except UNAVAILABLE as error:
-        raise DatabaseUnavailableError("the export was broken off") from error
-
-
-async def _connect(database: Database) -> AsyncConnection[dict[str, object]]:
-    connection = await database.connect()
-    await connection.execute(
-        "SELECT set_config('idle_in_transaction_session_timeout', %s, false)", [PATIENCE]
-    )
-    await connection.set_isolation_level(IsolationLevel.REPEATABLE_READ)
-    await connection.set_read_only(True)
-    return connection
+    async with snapshot(database) as connection:
+        repository = BillRecordRepository(connection, [project_id])
+        narrowed = await narrow(repository, project_id, wanted)
+        yield (BOM if bom else "") + csv_text([COLUMNS])
+        if narrowed is None:
+            return
+        async with aclosing(repository.each_record_id(project_id, narrowed, PIECE)) as pieces:
+            async for ids in pieces:
+                yield csv_text(row(bill) for bill in await repository.find_records(ids))
 
 
 def row(bill: BillRecord) -> list[str]:
@@ -136,17 +109,6 @@ def row(bill: BillRecord) -> list[str]:
         _id(bill.original_bill_id),
         _time(bill.created_at, zone),
     ]
-
-
-def harmless(text: str) -> str:
-    """Return a cell that no spreadsheet takes for a formula."""
-    return f"'{text}" if text.startswith(_FORMULA) else text
-
-
-def _csv(rows: Iterable[Sequence[str]]) -> str:
-    buffer = io.StringIO()
-    csv.writer(buffer).writerows(rows)
-    return buffer.getvalue()
 
 
 def _time(moment: datetime, zone: ZoneInfo) -> str:

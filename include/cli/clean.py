@@ -15,6 +15,7 @@ from include.cli.airflow_env import inherited_environment, instance_environment
 from include.cli.airflow_runs import clean_runs, clean_task_logs
 from include.cli.instance import Instance, read_instance
 from include.cli.progress import Progress, stdout
+from include.events.service import clean_events
 from include.kit.clock import system_clock
 from include.kit.db import Database, database_url
 from include.retention.model import LedgerReport
@@ -32,7 +33,9 @@ class Place:
 
 
 def clean(
-    keep_days: Annotated[int, typer.Option(min=1, help="Days of executions and attempts to keep.")] = 90,
+    keep_days: Annotated[
+        int, typer.Option(min=1, help="Days of executions, attempts and events to keep.")
+    ] = 90,
     airflow_keep_days: Annotated[
         int, typer.Option(min=1, help="Days of Airflow runs, their tasks and logs to keep.")
     ] = 14,
@@ -42,7 +45,8 @@ def clean(
     """Drop old months of the ledger and old Airflow runs; make the ledger's coming months."""
     place = find_place()
     progress = Progress()
-    ledger = asyncio.run(_clean_ledger(place, timedelta(days=keep_days), progress, dry_run=dry_run))
+    keep = timedelta(days=keep_days)
+    ledger, events = asyncio.run(_clean_database(place, keep, progress, dry_run=dry_run))
     before = system_clock() - timedelta(days=airflow_keep_days)
     progress.say(f"Airflow's runs from before {before:%Y-%m-%d %H:%M} UTC")
     rows = clean_runs(place.environment, before, dry_run=dry_run)
@@ -50,12 +54,13 @@ def clean(
     document = {
         "dry_run": dry_run,
         "ledger": ledger.as_json(),
+        "events": events,
         "airflow": {"cutoff": before.isoformat(), "rows": rows, "log_folders": folders},
     }
     if as_json:
         typer.echo(json.dumps(document))
     else:
-        _print(ledger, before, rows, folders, dry_run=dry_run)
+        _print(ledger, events, before, rows, folders, dry_run=dry_run)
 
 
 def find_place() -> Place:
@@ -70,17 +75,22 @@ def find_place() -> Place:
     return Place(instance.database_url, instance_environment(instance), logs)
 
 
-async def _clean_ledger(place: Place, keep: timedelta, progress: Progress, *, dry_run: bool) -> LedgerReport:
+async def _clean_database(
+    place: Place, keep: timedelta, progress: Progress, *, dry_run: bool
+) -> tuple[LedgerReport, int]:
+    """Return what was done to the ledger, and how many events were deleted."""
     database = await Database(place.database_url, max_size=1).open()
     try:
         progress.say("the ledger")
-        return await RetentionService(database, say=progress.say).clean_ledger(keep, dry_run=dry_run)
+        ledger = await RetentionService(database, say=progress.say).clean_ledger(keep, dry_run=dry_run)
+        progress.say("events that were told or given up")
+        return ledger, await clean_events(database, keep, dry_run=dry_run)
     finally:
         await database.close()
 
 
 def _print(
-    ledger: LedgerReport, before: datetime, rows: dict[str, int], folders: int, *, dry_run: bool
+    ledger: LedgerReport, events: int, before: datetime, rows: dict[str, int], folders: int, *, dry_run: bool
 ) -> None:
     verb = "would go" if dry_run else "gone"
     months = ", ".join(map(str, ledger.dropped)) or "none"
@@ -95,6 +105,7 @@ def _print(
         stdout.print(f"  outside all months {verb}: " + ", ".join(f"{n:,} {k}" for k, n in stray.items()))
     if ledger.partitions_made:
         stdout.print(f"  partitions made for coming months: {ledger.partitions_made}")
+    stdout.print(f"Events, before {ledger.cutoff:%Y-%m-%d}: {verb}: {events:,}")
     found = ", ".join(f"{count:,} of {table}" for table, count in rows.items() if count) or "nothing"
     stdout.print(
         f"Airflow, before {before:%Y-%m-%d}: rows {verb}: {found}; folders of task logs: {folders:,}"

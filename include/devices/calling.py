@@ -15,6 +15,7 @@ import orjson
 
 from include.devices.errors import (
     DeviceFrozenError,
+    DeviceMissingError,
     DeviceOfflineError,
     GatewayOfflineError,
     GatewayRefusedError,
@@ -24,10 +25,15 @@ from include.devices.errors import (
 )
 from include.devices.model import (
     COMMAND_LIFE,
+    FROZEN_DEVICE,
+    MESSAGE_TWICE,
+    TOO_MANY_WAIT,
+    UNKNOWN_DEVICE,
     CommandRecord,
     MessageRecord,
     NewCommand,
     NewMessage,
+    Refusal,
     SendStrategy,
     ShadowService,
 )
@@ -42,6 +48,14 @@ from include.kit.clock import system_clock
 from include.kit.db import Connection, Database
 
 T = TypeVar("T")
+
+#: What it means to a caller that something was not stored.
+REFUSALS: Mapping[Refusal, type[CarillonError]] = {
+    UNKNOWN_DEVICE: DeviceMissingError,
+    FROZEN_DEVICE: DeviceFrozenError,
+    TOO_MANY_WAIT: TooManyWaitingError,
+    MESSAGE_TWICE: MessageIdTakenError,
+}
 
 #: What the platform says where it is not a plain refusal (A8).
 _REFUSALS: Mapping[str, type[CarillonError]] = {
@@ -86,8 +100,7 @@ class DeviceCalls:
         )
 
         async def store(connection: Connection) -> None:
-            if await TrafficService(connection).add_commands([new]) == [None]:
-                raise TooManyWaitingError
+            _check_stored(await TrafficService(connection).add_commands([new]))
 
         await self._transact(store)
         reply = await self.gateway.send_async_command(command, strategy=strategy, expire_time=seconds)
@@ -220,6 +233,11 @@ async def _store_message(connection: Connection, message: Message) -> None:
         message.properties,
         system_clock() + minutes,
     )
-    if await traffic.add_messages([new]) == [None]:
-        known = await traffic.known_messages([(message.device_id, message.message_id)])
-        raise MessageIdTakenError if known else TooManyWaitingError
+    _check_stored(await traffic.add_messages([new]))
+
+
+def _check_stored(outcomes: Sequence[str | Refusal]) -> None:
+    """Raise why something was not stored: an error of `REFUSALS`."""
+    for outcome in outcomes:
+        if isinstance(outcome, Refusal):
+            raise REFUSALS[outcome](outcome.message)

@@ -43,8 +43,8 @@ class TrafficService(DeviceScope):
     async def add_commands(self, commands: Sequence[NewCommand]) -> list[str | Refusal]:
         """Store commands as PENDING; returns the id of each in order, or why it was not stored.
 
-        A command is refused where its device is not there or frozen, where `PENDING_MOST` wait for it already,
-        or where its id is taken.
+        A command is refused where its device is not there or frozen, where `PENDING_MOST` wait for it
+        already, or where its id is taken.
         """
         barred = await self._barred({one.device_id for one in commands})
         now = self.clock()

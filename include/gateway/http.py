@@ -98,7 +98,7 @@ class GatewayRequest:
     method: str
     target: HttpTarget
     headers: tuple[tuple[str, str], ...]
-    body: bytes
+    body: bytes | None
     timeout: float
 
     def plan(self) -> CallPlan:

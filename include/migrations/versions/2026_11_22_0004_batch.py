@@ -54,8 +54,10 @@ CREATE TABLE batch_task (
     fail_wait_retry integer NOT NULL DEFAULT 0,
     stopped         integer NOT NULL DEFAULT 0,
     removed         integer NOT NULL DEFAULT 0,
-    dispatched      integer NOT NULL DEFAULT 0,     -- attempts begun, what a rate is counted by
-    dispatch_began_at timestamptz,                  -- of the first; a pause moves it
+    dispatched      integer NOT NULL DEFAULT 0,     -- attempts begun
+    paced_until     timestamptz,                    -- when what its rate allows was last used up
+    judged_success  integer NOT NULL DEFAULT 0,     -- at the last resume: an abort is judged by the rest
+    judged_fail     integer NOT NULL DEFAULT 0,
     open_wave       smallint NOT NULL DEFAULT 1,    -- sub-tasks of later waves wait
     -- Airflow: runs that are wanted, and how many of them were started.
     runs_wanted     smallint NOT NULL DEFAULT 1,
@@ -318,27 +320,40 @@ CREATE TABLE event (
     subscription_id bigint NOT NULL REFERENCES event_subscription,
     webhook_id      text NOT NULL DEFAULT 'evt_' || replace(gen_random_uuid()::text, '-', ''),
     resource        text NOT NULL,
-    body            jsonb NOT NULL,     -- `notify_data.body` and what stands beside it
+    action          text NOT NULL,      -- what happened to it, such as `update`
+    subject         text NOT NULL,      -- which one it happened to: what happens to one is told in order
+    body            jsonb NOT NULL,     -- `notify_data.body`
     created_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
     attempts        integer NOT NULL DEFAULT 0,
-    next_at         timestamptz DEFAULT clock_timestamp(),  -- null: delivered, or given up
+    -- Null: delivered, or given up. While it is being told: when whoever does so is taken to be dead.
+    next_at         timestamptz DEFAULT clock_timestamp(),
     delivered_at    timestamptz,
-    last_error      text
+    last_error      text,
+    CONSTRAINT event_delivered CHECK (delivered_at IS NULL OR next_at IS NULL)
 );
-CREATE INDEX event_due ON event (next_at) WHERE next_at IS NOT NULL;
+CREATE INDEX event_due ON event (subscription_id, next_at, id) WHERE next_at IS NOT NULL;
+CREATE INDEX event_turn ON event (subscription_id, subject, id) WHERE next_at IS NOT NULL;
 CREATE INDEX event_of_subscription ON event (subscription_id, id);
 
-CREATE FUNCTION tell_batch_status() RETURNS trigger LANGUAGE plpgsql AS $$
+-- Have all who want to hear of it told that something happened in a project.
+CREATE FUNCTION tell_event(in_project text, of_resource text, what text, about text, told jsonb)
+RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
-    INSERT INTO event (subscription_id, resource, body)
-    SELECT s.id, 'batchtask',
-           jsonb_build_object('app_id', NEW.app_id, 'task_id', NEW.task_id, 'task_type', NEW.task_type,
-                              'status', NEW.status, 'status_desc', coalesce(NEW.status_desc, ''))
+    INSERT INTO event (subscription_id, resource, action, subject, body)
+    SELECT s.id, of_resource, what, about, told
     FROM event_subscription s
-    WHERE s.project_id = NEW.project_id AND s.deleted_at IS NULL AND 'batchtask' = ANY(s.resources);
+    WHERE s.project_id = in_project AND s.deleted_at IS NULL AND of_resource = ANY(s.resources);
     IF FOUND THEN
         NOTIFY carillon_event;
     END IF;
+END $$;
+
+CREATE FUNCTION tell_batch_status() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM tell_event(
+        NEW.project_id, 'batchtask', 'update', NEW.task_id,
+        jsonb_build_object('app_id', NEW.app_id, 'task_id', NEW.task_id, 'task_type', NEW.task_type,
+                           'status', NEW.status, 'status_desc', coalesce(NEW.status_desc, '')));
     RETURN NULL;
 END $$;
 CREATE TRIGGER batch_task_status_told AFTER UPDATE OF status ON batch_task

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from api_plugin.management import bill_routes
+from api_plugin.common import exports
 from include.bills import export, record_repository
 from include.bills.export import COLUMNS, PIECE, export_bills
 from include.bills.model import bill_key
@@ -355,12 +355,12 @@ class TestExport:
             await anext(export_bills(database, PROJECT, RecordFilter(), projects=["other"]))
 
     async def test_429_too_many_at_once(self, client, bills, monkeypatch):
-        monkeypatch.setattr(bill_routes, "EXPORTS_MOST", 0)
+        monkeypatch.setattr(exports, "EXPORTS_MOST", 0)
         answer = await client.get(EXPORT)
         assert answer.status_code == 429
         assert answer.headers["content-type"] == "application/problem+json"
         monkeypatch.undo()
-        for _ in range(bill_routes.EXPORTS_MOST + 1):
+        for _ in range(exports.EXPORTS_MOST + 1):
             assert (await client.get(EXPORT)).status_code == 200
 
 
