@@ -24,8 +24,11 @@ _DAG_ID_UNSAFE = re.compile(r"[^A-Za-z0-9_.-]+")
 class Schedule:
     """A row of `schedule`.
 
+    Maintenance has one for each cycle: its expression says when projects are looked at.
+
     :ivar expression: canonical text of `include.cron`, or `@once`
     :ivar active_since: aware UTC; no instant before it belongs to the schedule
+    :ivar cycle: maintenance only, such as `every_2_days`, else empty
     :ivar shards: how many triggers share its definitions, a power of two
     """
 
@@ -38,6 +41,7 @@ class Schedule:
     active: bool
     active_since: datetime | None
     shards: int
+    cycle: str = ""
 
     @property
     def is_once(self) -> bool:
@@ -48,7 +52,7 @@ def dag_id_for(kind: Kind, expression: str, timezone: str) -> str:
     """Return the readable, stable id of a schedule's DAG, such as `callback.0_30_9_x_x_x`.
 
     Fields are joined by `_`, `*` is `x`, a list's comma `.`, a step's slash `-of-`, a union's bar `-or-`. A
-    device timer is named by its time of day: `timer.0730`.
+    device timer is named by its time of day, `timer.0730`, maintenance by its cycle, `maintenance.every_day`.
     A zone other than `Asia/Shanghai` is appended: that one, not the setting, since a setting can change and
     an id must not.
     """

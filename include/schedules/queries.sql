@@ -1,7 +1,7 @@
 -- name: active_schedules
 -- What the DAG factory builds, in an order that never changes: all active ones, those of them that changed
 -- within `recent`, or those of these ids, which a run under way may still need after the schedule has left.
-SELECT id, kind, expression, timezone, dag_id, description, active, active_since, shards
+SELECT id, kind, expression, timezone, cycle, dag_id, description, active, active_since, shards
 FROM schedule
 WHERE CASE WHEN %(dag_ids)s::text[] IS NULL
            THEN active AND (%(recent)s::interval IS NULL OR changed_at > now() - %(recent)s::interval)
@@ -9,9 +9,9 @@ WHERE CASE WHEN %(dag_ids)s::text[] IS NULL
 ORDER BY dag_id
 
 -- name: find_same_schedule
--- The schedule of this kind, expression and zone. Takes no lock: requests that share schedules do not wait here.
+-- The schedule of this kind, expression, zone and cycle. Takes no lock: requests that share schedules do not wait here.
 SELECT id FROM schedule
-WHERE kind = %(kind)s AND expression = %(expression)s AND timezone = %(timezone)s
+WHERE kind = %(kind)s AND expression = %(expression)s AND timezone = %(timezone)s AND cycle = %(cycle)s
 
 -- name: lock_new_schedules
 -- One transaction at a time makes new schedules: two that made the same ones in another order would deadlock.
@@ -19,8 +19,8 @@ SELECT pg_advisory_xact_lock(%(lock)s)
 
 -- name: insert_schedule
 -- A new schedule, inactive until something hangs on it; one that another request made meanwhile stays.
-INSERT INTO schedule (kind, expression, timezone, dag_id, description)
-VALUES (%(kind)s, %(expression)s, %(timezone)s, %(dag_id)s, %(description)s)
+INSERT INTO schedule (kind, expression, timezone, cycle, dag_id, description)
+VALUES (%(kind)s, %(expression)s, %(timezone)s, %(cycle)s, %(dag_id)s, %(description)s)
 ON CONFLICT ON CONSTRAINT schedule_unique DO NOTHING
 
 -- name: refresh_schedules

@@ -22,9 +22,9 @@ class ScheduleRepository:
         self.connection = connection
 
     async def ensure_schedule(
-        self, *, kind: Kind, expression: str, timezone: str, dag_id: str, description: str
+        self, *, kind: Kind, expression: str, timezone: str, cycle: str, dag_id: str, description: str
     ) -> int:
-        same = {"kind": kind, "expression": expression, "timezone": timezone}
+        same = {"kind": kind, "expression": expression, "timezone": timezone, "cycle": cycle}
         found = await self._find_same_schedule(same)
         if found is None:
             await self.connection.execute(queries.lock_new_schedules, {"lock": NEW_SCHEDULES_LOCK})

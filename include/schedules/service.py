@@ -28,16 +28,26 @@ class ScheduleService:
         """Return the id of the schedule for this expression, made where it is new."""
         return await self._ensure(kind, cron.expression, str(cron.zone), cron.describe())
 
+    async def ensure_cycle(self, cycle: str, cron: CronSchedule) -> int:
+        """Return the id of the schedule of a maintenance cycle.
+
+        :param cycle: such as `every_2_days`
+        :param cron: when its projects are looked at
+        """
+        words = cycle.replace("_", " ")
+        return await self._ensure("maintenance", cron.expression, str(cron.zone), words, cycle)
+
     async def ensure_once(self, kind: Kind) -> int:
         """Return the id of the schedule on which the one-shots of a kind hang."""
         return await self._ensure(kind, ONCE, "UTC", "One-shots and reruns")
 
-    async def _ensure(self, kind: Kind, expression: str, zone: str, description: str) -> int:
+    async def _ensure(self, kind: Kind, expression: str, zone: str, description: str, cycle: str = "") -> int:
         return await self.repository.ensure_schedule(
             kind=kind,
             expression=expression,
             timezone=zone,
-            dag_id=dag_id_for(kind, expression, zone),
+            cycle=cycle,
+            dag_id=dag_id_for(kind, cycle or expression, zone),
             description=description,
         )
 
