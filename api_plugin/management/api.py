@@ -18,16 +18,19 @@ from api_plugin.management import (
     device_routes,
     event_routes,
     ledger_routes,
+    maintenance_object_routes,
     metering_routes,
     reading_routes,
     routes,
     service_point_routes,
+    statistic_routes,
     status_routes,
     tariff_routes,
     timer_routes,
 )
 from api_plugin.management.device_event_schemas import DeviceEventsBody
 from api_plugin.management.reading_schemas import ReadingsBody
+from api_plugin.management.statistic_schemas import SamplesBody
 from include.events.courier import delivering
 from include.kit.db import Database
 
@@ -45,6 +48,8 @@ for part in (
     device_event_routes,
     timer_routes,
     batch_routes,
+    maintenance_object_routes,
+    statistic_routes,
     event_routes,
     status_routes,
 ):
@@ -66,6 +71,6 @@ API = Api(
     router=router,
     open_router=status_routes.open_router,
     error_form=problem_form,
-    bodies=(Problem, ReadingsBody, DeviceEventsBody),
+    bodies=(Problem, ReadingsBody, DeviceEventsBody, SamplesBody),
     background=background,
 )

@@ -262,6 +262,34 @@ CREATE TABLE statistic_value (
 );
 """
 
+THRESHOLDS = """
+CREATE INDEX maintenance_project_statistic ON maintenance_project (statistics_id)
+    WHERE cycle_type = '统计周期';
+
+-- At which growth notice is given of what is due at `due_total`. An object runs for 24 hours a day at most;
+-- what is not counted in hours is noticed by what it grows by a day, else when it is due (research B4).
+CREATE FUNCTION maintenance_notice_total(
+    due_total numeric, notice_num integer, notice_unit text, unit text, daily_growth numeric
+) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT due_total - notice_num * CASE notice_unit WHEN '月' THEN 30 ELSE 1 END
+        * CASE WHEN lower(unit) IN ('', '小时', 'h', 'hour', 'hours') THEN 24
+               ELSE coalesce(daily_growth, 0) END
+$$;
+
+-- Where objects stand that are due by a statistic: what was counted, and at what they are noticed and due.
+CREATE VIEW maintenance_threshold AS
+SELECT p.definition_id, s.object_id, c.id AS statistic_id, s.open_task_id, v.total, v.daily_growth, v.at,
+       s.due_total, d.enabled,
+       maintenance_notice_total(s.due_total, p.notice_num, p.notice_unit, c.unit, v.daily_growth)
+           AS notice_total
+FROM maintenance_project p
+JOIN definition d ON d.id = p.definition_id
+JOIN statistic c ON c.uid = p.statistics_id AND c.organization_id = coalesce(d.project_id, '')
+JOIN maintenance_state s ON s.definition_id = p.definition_id
+JOIN statistic_value v ON v.statistic_id = c.id AND v.object_id = s.object_id
+WHERE p.cycle_type = '统计周期' AND d.deleted_at IS NULL AND s.due_total IS NOT NULL;
+"""
+
 # One statement moves many tasks, and nothing is done row by row where nobody wants to hear of it.
 EVENTS = """
 CREATE FUNCTION tell_maintenance_task(t maintenance_task) RETURNS void LANGUAGE sql AS $$
@@ -293,7 +321,7 @@ CREATE TRIGGER maintenance_task_moved_told AFTER UPDATE ON maintenance_task
 def upgrade() -> None:
     # The driver's own connection, as in 0001.
     connection: Any = op.get_bind().connection.driver_connection
-    for script in (SCHEDULES, CYCLES, PROJECTS, TASKS, OBJECTS, STATISTICS, EVENTS):
+    for script in (SCHEDULES, CYCLES, PROJECTS, TASKS, OBJECTS, STATISTICS, THRESHOLDS, EVENTS):
         connection.execute(script)
 
 
