@@ -1,107 +1,127 @@
-"""Rows of maintenance for tests, with values that do where a test does not care."""
+"""Maintenance for tests: a bench with a clock that stands still until it is set."""
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import psycopg
-from psycopg import sql
 
-from tests.builders import insert_definition, insert_schedule
+from include.kit.db import Database
+from include.maintenance.evaluation import evaluate_schedule
+from include.maintenance.evaluation_repository import Moved
+from include.maintenance.handling import HandlingService
+from include.maintenance.model import NATURAL, Handle, HandleFields, Project, ProjectFields
+from include.maintenance.projects import ProjectService
 
-STATISTICS, NATURAL = "统计周期", "自然时间周期"
-SNAPSHOT = (
-    "cycle_type", "statistics_id", "period_num", "period_unit", "notice_num", "notice_unit", "guide"
-)  # fmt: skip
+ZONE = ZoneInfo("Asia/Shanghai")
+#: 22 November 2026, 12:35 in Shanghai.
+NOON = datetime(2026, 11, 22, 4, 35, tzinfo=UTC)
 
 
-def insert_project(connection: psycopg.Connection, uid: str = "st_test", **changes: Any) -> int:
-    """Insert an active project of organisation p1 and return its id: by the statistic `hours`, every 25."""
-    schedule = connection.execute("SELECT id FROM schedule WHERE cycle = 'statistics'").fetchone()
-    organization = changes.pop("organization_id", "p1")
-    definition = insert_definition(
-        connection,
-        schedule["id"]
-        if schedule
-        else insert_schedule(connection, kind="maintenance", cycle="statistics", expression="0 0 * * * *"),
-        kind="maintenance",
-        name=uid,
-        project_id=organization or None,
-        enabled=changes.pop("enabled", True),
-    )
-    values = {
-        "definition_id": definition,
-        "name": uid,
-        "alias": uid,
-        "cycle_type": STATISTICS,
-        "statistics_id": "hours",
-        "period_num": 25,
-        "period_unit": "",
-        "notice_num": 0,
+def local(*words: int) -> datetime:
+    """Return a moment by the clocks of Shanghai, in UTC: `local(2026, 11, 24)`."""
+    year, month, day, *rest = words
+    return datetime(year, month, day, *rest, tzinfo=ZONE).astimezone(UTC)  # type: ignore[misc, arg-type]
+
+
+def fields(**changes: Any) -> ProjectFields:
+    """Return a project that is good: every 2 days, with a notice of one, of the objects a and c."""
+    values: dict[str, Any] = {
+        "uid": "",
+        "name": "na_test",
+        "alias": "",
+        "description": "",
+        "cycle_type": NATURAL,
+        "statistics_id": "",
+        "period_num": Decimal(2),
+        "period_unit": "日",
+        "notice_num": 1,
         "notice_unit": "日",
         "guide": "",
-        "timezone": "Asia/Shanghai",
-        **changes,
+        "object_ids": ["a", "c"],
     }
-    _insert(connection, "maintenance_project", values)
-    return definition
+    return ProjectFields(**{**values, **changes})
 
 
-def insert_state(
-    connection: psycopg.Connection, project: int, object_id: str = "pump", **changes: Any
-) -> None:
-    """Insert where an object stands; nothing was counted by its anchor."""
-    values = {
-        "definition_id": project,
-        "object_id": object_id,
-        "position": 1,
-        "anchor_at": datetime.fromisoformat("2026-01-01T00:00:00Z"),
-        **changes,
-    }
-    _insert(connection, "maintenance_state", values)
+@dataclass
+class Bench:
+    """The services on a database, by a clock of their own.
 
+    :ivar projects: what the caller may see
+    """
 
-def insert_task(
-    connection: psycopg.Connection, project: int, object_id: str = "pump", **changes: Any
-) -> dict[str, Any]:
-    """Insert a noticed task, let the state point at it, and return its row."""
-    snapshot = connection.execute(
-        """
-        SELECT p.*, d.name AS uid, coalesce(d.project_id, '') AS organization_id
-        FROM maintenance_project p JOIN definition d ON d.id = p.definition_id WHERE d.id = %s
-        """,
-        [project],
-    ).fetchone()
-    created = changes.pop("created_at", datetime.fromisoformat("2026-02-01T00:00:00Z"))
-    values = {
-        "definition_id": project,
-        "organization_id": snapshot["organization_id"],
-        "object_id": object_id,
-        "project_uid": snapshot["uid"],
-        "project_name": snapshot["name"],
-        "project_alias": snapshot["alias"],
-        "object_name": object_id,
-        "object_alias": object_id,
-        **{name: snapshot[name] for name in SNAPSHOT},
-        "created_at": created,
-        "updated_at": created,
-        **changes,
-    }  # fmt: skip
-    row = _insert(connection, "maintenance_task", values)
-    if row["closed_at"] is None:
-        connection.execute(
-            "UPDATE maintenance_state SET open_task_id = %s WHERE definition_id = %s AND object_id = %s",
-            [row["id"], project, object_id],
+    database: Database
+    connection: psycopg.Connection[Any]
+    now: datetime = NOON
+    projects: Sequence[str] | None = None
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def clock(self) -> datetime:
+        return self.now
+
+    def go(self, **steps: float) -> None:
+        """Let time pass: `go(days=1)`."""
+        self.now += timedelta(**steps)
+
+    async def create(self, organization_id: str = "", *, start: bool = True, **changes: Any) -> Project:
+        async with self.database.transaction() as connection:
+            service = ProjectService(connection, projects=self.projects, clock=self.clock)
+            project = await service.create(fields(**changes), organization_id, 7)
+            return await service.start(project.uid, organization_id) if start else project
+
+    async def project(self, method: str, *arguments: Any, **options: Any) -> Any:
+        """Call a method of `ProjectService` in a transaction of its own."""
+        async with self.database.transaction() as connection:
+            service = ProjectService(connection, projects=self.projects, clock=self.clock)
+            return await getattr(service, method)(*arguments, **options)
+
+    async def handle(self, task_uid: str, **values: Any) -> Handle:
+        async with self.database.transaction() as connection:
+            service = HandlingService(connection, projects=self.projects, clock=self.clock)
+            return await service.handle(task_uid, HandleFields(**values), 7)
+
+    async def ignore(self, task_uid: str) -> Handle:
+        async with self.database.transaction() as connection:
+            return await HandlingService(connection, projects=self.projects, clock=self.clock).ignore(
+                task_uid, 7
+            )
+
+    async def tick(self) -> list[Moved]:
+        """Evaluate all schedules, as their DAGs would."""
+        found: list[Moved] = []
+        for row in self.rows("SELECT id FROM schedule WHERE kind = 'maintenance' AND active ORDER BY id"):
+            found += await evaluate_schedule(self.database, row["id"], self.clock)
+        return found
+
+    def rows(self, statement: str, *values: Any) -> list[Mapping[str, Any]]:
+        return self.connection.execute(statement, values).fetchall()
+
+    def tasks(self, *columns: str) -> list[tuple[Any, ...]]:
+        """Return columns of all tasks, in the order in which they were made."""
+        rows = self.rows(f"SELECT {', '.join(columns)} FROM maintenance_task ORDER BY id")
+        return [tuple(row.values()) for row in rows]
+
+    def open(self) -> dict[str, str]:
+        """Return the uids of open tasks by object."""
+        rows = self.rows("SELECT object_id, uid FROM maintenance_task WHERE closed_at IS NULL ORDER BY id")
+        return {row["object_id"]: row["uid"] for row in rows}
+
+    def sample(self, object_id: str, total: float, organization_id: str = "", **more: Any) -> None:
+        """Say how far the statistic `st` of an object has grown."""
+        values = {"unit": "小时", "daily_growth": None, "uid": "st", **more}
+        self.connection.execute(
+            "INSERT INTO statistic (organization_id, uid, name, unit, created_at, updated_at)"
+            " VALUES (%s, %s, 'st', %s, %s, %s) ON CONFLICT DO NOTHING",
+            [organization_id, values["uid"], values["unit"], self.now, self.now],
         )
-    return row
-
-
-def _insert(connection: psycopg.Connection, table: str, values: dict[str, Any]) -> dict[str, Any]:
-    statement = sql.SQL("INSERT INTO {} ({}) VALUES ({}) RETURNING *").format(
-        sql.Identifier(table),
-        sql.SQL(", ").join(map(sql.Identifier, values)),
-        sql.SQL(", ").join(sql.Placeholder() * len(values)),
-    )
-    row: dict[str, Any] = connection.execute(statement, list(values.values())).fetchone()
-    return row
+        self.connection.execute(
+            "INSERT INTO statistic_value SELECT id, %s, %s, %s, %s, %s FROM statistic"
+            " WHERE organization_id = %s AND uid = %s ON CONFLICT (statistic_id, object_id) DO UPDATE"
+            " SET total = excluded.total, at = excluded.at, daily_growth = excluded.daily_growth",
+            [object_id, self.now, total, total, values["daily_growth"], organization_id, values["uid"]],
+        )

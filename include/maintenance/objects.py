@@ -10,9 +10,10 @@ from typing import Annotated, Any
 import orjson
 from pydantic import BeforeValidator
 
-from include.kit.clock import Clock, system_clock
+from include.kit.clock import Clock
 from include.kit.db import Connection, Repository
 from include.kit.sql import load_queries
+from include.maintenance.clock import maintenance_clock
 from include.maintenance.organizations import owner
 from include.metering.model import Tally
 from include.metering.problems import Problems, refuse_twice
@@ -59,7 +60,7 @@ class ObjectService:
     """
 
     def __init__(
-        self, connection: Connection, *, projects: Sequence[str] | None, clock: Clock = system_clock
+        self, connection: Connection, *, projects: Sequence[str] | None, clock: Clock = maintenance_clock
     ) -> None:
         self.projects = projects
         self.clock = clock

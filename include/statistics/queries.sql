@@ -140,66 +140,71 @@ WITH known AS (
 )
 SELECT p.object_id, k.at AS known_at, k.total AS known_total FROM put p LEFT JOIN known k USING (object_id)
 
--- name: rebase_states
--- Where the samples up to an anchor changed, what was counted by then is another: so is what is due. An object
--- that waited for its first sample begins at its total, none yet is null (research B28, B30).
+-- name: lock_anchors
+-- The states of objects whose anchors the samples from a moment on may reach: what was counted by their anchors.
 WITH touched AS (
     SELECT * FROM unnest(%(object_ids)s::text[], %(sinces)s::timestamptz[]) AS t (object_id, since)
 ), based AS MATERIALIZED (
-    SELECT s.definition_id, s.object_id, p.period_num, s.anchor_at
+    SELECT s.definition_id, s.object_id, s.anchor_at
     FROM maintenance_project p
     JOIN definition d ON d.id = p.definition_id
     JOIN maintenance_state s ON s.definition_id = p.definition_id
     JOIN touched t ON t.object_id = s.object_id
     WHERE p.cycle_type = '统计周期' AND p.statistics_id = %(uid)s AND d.deleted_at IS NULL
       AND coalesce(d.project_id, '') = %(organization_id)s
-      AND (s.anchor_total IS NULL OR t.since <= s.anchor_at) AND s.anchor_at IS NOT NULL
+      AND s.anchor_at IS NOT NULL AND (s.anchor_total IS NULL OR t.since <= s.anchor_at)
     ORDER BY s.definition_id, s.object_id
     FOR UPDATE OF s
-), counted AS (
-    SELECT b.definition_id, b.object_id, b.period_num,
-           CASE WHEN v.object_id IS NOT NULL THEN coalesce(a.total, 0) END AS total
-    FROM based b
-    LEFT JOIN statistic_value v ON v.statistic_id = %(id)s AND v.object_id = b.object_id
+)
+SELECT b.definition_id, b.object_id, coalesce(a.total, 0) AS total
+FROM based b
+LEFT JOIN LATERAL (SELECT total FROM statistic_sample x
+                    WHERE x.statistic_id = %(id)s AND x.object_id = b.object_id AND x.at <= b.anchor_at
+                    ORDER BY x.at DESC LIMIT 1) a ON true
+
+-- name: move_anchors
+-- What was counted by these anchors was another total before: so is what is due (research B30). An object that
+-- waited for its first sample begins with it, one that has none left waits again (B28).
+WITH counted AS (
+    SELECT s.definition_id, s.object_id, p.period_num,
+           CASE WHEN v.object_id IS NOT NULL
+                THEN coalesce(s.anchor_total - b.total, 0) + coalesce(a.total, 0) END AS total
+    FROM unnest(%(definitions)s::bigint[], %(object_ids)s::text[], %(totals)s::numeric[])
+         AS b (definition_id, object_id, total)
+    JOIN maintenance_state s USING (definition_id, object_id)
+    JOIN maintenance_project p USING (definition_id)
+    LEFT JOIN statistic_value v ON v.statistic_id = %(id)s AND v.object_id = s.object_id
     LEFT JOIN LATERAL (SELECT total FROM statistic_sample x
-                        WHERE x.statistic_id = %(id)s AND x.object_id = b.object_id AND x.at <= b.anchor_at
+                        WHERE x.statistic_id = %(id)s AND x.object_id = s.object_id AND x.at <= s.anchor_at
                         ORDER BY x.at DESC LIMIT 1) a ON true
-), rebased AS (
+), moved AS (
     UPDATE maintenance_state s
     SET anchor_total = c.total, due_total = c.total + s.occurrence * c.period_num
     FROM counted c
-    WHERE s.definition_id = c.definition_id AND s.object_id = c.object_id
+    WHERE (s.definition_id, s.object_id) = (c.definition_id, c.object_id)
       AND (s.anchor_total, s.due_total) IS DISTINCT FROM (c.total, c.total + s.occurrence * c.period_num)
     RETURNING s.open_task_id, s.due_total
 )
-UPDATE maintenance_task t SET due_total = r.due_total
-FROM rebased r
-WHERE t.id = r.open_task_id AND r.due_total IS NOT NULL
-
--- name: flag_tasks
--- Open tasks that a correction put below their threshold; no more when the object comes to it again.
-UPDATE maintenance_task t
-SET below_threshold = NOT t.below_threshold, updated_at = %(now)s
-FROM maintenance_threshold s
-JOIN unnest(%(object_ids)s::text[], %(corrected)s::boolean[]) AS c (object_id, corrected) USING (object_id)
-WHERE s.statistic_id = %(id)s AND t.id = s.open_task_id
-  AND t.below_threshold <> (
-      s.total < CASE WHEN t.due_since IS NULL THEN s.notice_total ELSE s.due_total END
-      AND (t.below_threshold OR c.corrected))
+UPDATE maintenance_task t SET due_total = m.due_total
+FROM moved m
+WHERE t.id = m.open_task_id AND m.due_total IS NOT NULL
 
 -- name: count_crossings
--- States that came to their notice or to what they are due at by what was stored; a correction may have moved
--- that, too.
+-- States that came to their notice or to what they are due at by what was stored, or that a correction took
+-- back from there or may have moved the threshold of.
 SELECT count(*) AS count
 FROM maintenance_threshold s
 JOIN unnest(%(object_ids)s::text[], %(corrected)s::boolean[], %(known)s::numeric[])
      AS c (object_id, corrected, known) USING (object_id)
 LEFT JOIN maintenance_task t ON t.id = s.open_task_id
+CROSS JOIN LATERAL (
+    SELECT CASE WHEN t.id IS NULL OR t.due_since IS NULL AND t.below_threshold THEN s.notice_total
+                ELSE s.due_total END AS threshold
+) next
 WHERE s.statistic_id = %(id)s AND s.enabled
-  AND CASE WHEN t.id IS NULL
-           THEN s.total >= s.notice_total AND (c.corrected OR coalesce(c.known < s.notice_total, true))
-           ELSE t.state = 'noticed'
-                AND s.total >= s.due_total AND (c.corrected OR coalesce(c.known < s.due_total, true)) END
+  AND (t.id IS NULL OR t.state = 'noticed' OR t.below_threshold OR c.corrected)
+  AND CASE WHEN s.total >= next.threshold THEN c.corrected OR coalesce(c.known < next.threshold, true)
+           ELSE t.id IS NOT NULL AND c.corrected END
 
 -- name: list_samples
 -- A page of the samples of an object, the newest first.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -32,6 +32,18 @@ class Touched:
     def corrected(self) -> bool:
         """Whether what was counted may be less than it was, or what is due another."""
         return self.known_at is not None and self.since <= self.known_at
+
+
+@dataclass(frozen=True, slots=True)
+class Anchored:
+    """A state whose anchor a change of samples reaches.
+
+    :ivar total: what was counted by its anchor before the change
+    """
+
+    definition_id: int
+    object_id: str
+    total: Decimal
 
 
 class StatisticRepository(Repository):
@@ -110,7 +122,7 @@ class StatisticRepository(Repository):
         rows = await self._rows(queries.store_samples, id=id, kind=kind, **_columns(samples))
         return [(row["created"], row["reset"]) for row in rows]
 
-    async def put_values(self, id: int, since: dict[str, datetime]) -> list[Touched]:
+    async def put_values(self, id: int, since: Mapping[str, datetime]) -> list[Touched]:
         """Work out anew where objects stand.
 
         :param since: of each the first moment at which a sample was changed
@@ -125,23 +137,33 @@ class StatisticRepository(Repository):
         ]
         return touched
 
-    async def rebase_states(self, statistic: Statistic, touched: Sequence[Touched]) -> None:
-        parameters = {
-            "id": statistic.id,
-            "uid": statistic.uid,
-            "organization_id": statistic.organization_id,
-            "object_ids": [one.object_id for one in touched],
-            "sinces": [one.since for one in touched],
-        }
-        await self.connection.execute(queries.rebase_states, parameters)
+    async def lock_anchors(self, statistic: Statistic, since: Mapping[str, datetime]) -> list[Anchored]:
+        rows = await self._rows(
+            queries.lock_anchors,
+            id=statistic.id,
+            uid=statistic.uid,
+            organization_id=statistic.organization_id,
+            object_ids=list(since),
+            sinces=list(since.values()),
+        )
+        return [Anchored(**row) for row in rows]
 
-    async def flag_tasks(self, id: int, touched: Sequence[Touched], now: datetime) -> None:
-        parameters = {"id": id, "now": now, **_corrected(touched)}
-        await self.connection.execute(queries.flag_tasks, parameters)
+    async def move_anchors(self, id: int, anchors: Sequence[Anchored]) -> None:
+        parameters = {
+            "id": id,
+            "definitions": [one.definition_id for one in anchors],
+            "object_ids": [one.object_id for one in anchors],
+            "totals": [one.total for one in anchors],
+        }
+        await self.connection.execute(queries.move_anchors, parameters)
 
     async def count_crossings(self, id: int, touched: Sequence[Touched]) -> int:
         [row] = await self._rows(
-            queries.count_crossings, id=id, known=[one.known_total for one in touched], **_corrected(touched)
+            queries.count_crossings,
+            id=id,
+            object_ids=[one.object_id for one in touched],
+            corrected=[one.corrected for one in touched],
+            known=[one.known_total for one in touched],
         )
         return int(row["count"])
 
@@ -180,11 +202,4 @@ def _columns(samples: Sequence[tuple[str, datetime, Any]]) -> dict[str, list[Any
         "object_ids": [one[0] for one in samples],
         "ats": [one[1] for one in samples],
         "values": [one[2] for one in samples],
-    }
-
-
-def _corrected(touched: Sequence[Touched]) -> dict[str, list[Any]]:
-    return {
-        "object_ids": [one.object_id for one in touched],
-        "corrected": [one.corrected for one in touched],
     }

@@ -9,8 +9,9 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from include.errors import ConflictError, ConflictingRowsError, InvalidInputError, NotFoundError, RowProblem
-from include.kit.clock import Clock, system_clock
+from include.kit.clock import Clock
 from include.kit.db import Connection
+from include.maintenance.clock import maintenance_clock
 from include.maintenance.organizations import only, owner
 from include.readings.rows import plain
 from include.settings import get_settings
@@ -36,7 +37,7 @@ class StatisticService:
     """
 
     def __init__(
-        self, connection: Connection, *, projects: Sequence[str] | None, clock: Clock = system_clock
+        self, connection: Connection, *, projects: Sequence[str] | None, clock: Clock = maintenance_clock
     ) -> None:
         self.projects = projects
         self.clock = clock
@@ -167,15 +168,14 @@ class StatisticService:
         """Return how many samples are new, how many counters began anew, how many states crossed."""
         if not samples:
             return 0, 0, 0
-        written = await self.repository.store_samples(statistic.id, statistic.kind, samples)
-        if not written and all(value is not None for _, _, value in samples):
-            return 0, 0, 0
         since: dict[str, datetime] = {}
         for object_id, at, _ in samples:
             since[object_id] = min(at, since.get(object_id, at))
+        anchors = await self.repository.lock_anchors(statistic, since)
+        written = await self.repository.store_samples(statistic.id, statistic.kind, samples)
         touched = await self.repository.put_values(statistic.id, since)
-        await self.repository.rebase_states(statistic, touched)
-        await self.repository.flag_tasks(statistic.id, touched, self.clock())
+        if anchors:
+            await self.repository.move_anchors(statistic.id, anchors)
         crossed = await self.repository.count_crossings(statistic.id, touched)
         created = [reset for new, reset in written if new]
         return len(created), sum(created), crossed

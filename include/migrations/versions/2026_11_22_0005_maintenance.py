@@ -51,6 +51,24 @@ RETURNS timestamptz LANGUAGE sql STABLE PARALLEL SAFE AS $$
     SELECT maintenance_shift(maintenance_start(anchor, unit, zone), k * num, unit, zone)
 $$;
 
+-- From when something due is overdue: when its hour, or its day and the grace in days after it, are over.
+CREATE FUNCTION maintenance_late(due timestamptz, unit text, grace integer, zone text)
+RETURNS timestamptz LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT maintenance_shift(
+        maintenance_shift(maintenance_start(due, unit, zone), 1,
+                          CASE unit WHEN '小时' THEN '小时' ELSE '日' END, zone),
+        grace, '日', zone)
+$$;
+
+-- How much growth before the threshold of a statistic its notice comes: a machine runs 24 hours a day at
+-- most; what is not counted in hours goes on as it grew lately.
+CREATE FUNCTION maintenance_ahead(num integer, unit text, counted_in text, daily_growth numeric)
+RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT num * CASE unit WHEN '月' THEN 30 ELSE 1 END
+           * CASE WHEN lower(counted_in) IN ('小时', 'h', 'hour', 'hours', '') THEN 24
+                  ELSE coalesce(daily_growth, 0) END
+$$;
+
 -- The last point of the plan that is not after a moment: 0, the anchor itself, where there is none.
 CREATE FUNCTION maintenance_passed(anchor timestamptz, num integer, unit text, zone text, at timestamptz)
 RETURNS integer LANGUAGE sql STABLE PARALLEL SAFE AS $$
@@ -266,22 +284,11 @@ THRESHOLDS = """
 CREATE INDEX maintenance_project_statistic ON maintenance_project (statistics_id)
     WHERE cycle_type = '统计周期';
 
--- At which growth notice is given of what is due at `due_total`. An object runs for 24 hours a day at most;
--- what is not counted in hours is noticed by what it grows by a day, else when it is due (research B4).
-CREATE FUNCTION maintenance_notice_total(
-    due_total numeric, notice_num integer, notice_unit text, unit text, daily_growth numeric
-) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT due_total - notice_num * CASE notice_unit WHEN '月' THEN 30 ELSE 1 END
-        * CASE WHEN lower(unit) IN ('', '小时', 'h', 'hour', 'hours') THEN 24
-               ELSE coalesce(daily_growth, 0) END
-$$;
-
 -- Where objects stand that are due by a statistic: what was counted, and at what they are noticed and due.
 CREATE VIEW maintenance_threshold AS
 SELECT p.definition_id, s.object_id, c.id AS statistic_id, s.open_task_id, v.total, v.daily_growth, v.at,
        s.due_total, d.enabled,
-       maintenance_notice_total(s.due_total, p.notice_num, p.notice_unit, c.unit, v.daily_growth)
-           AS notice_total
+       s.due_total - maintenance_ahead(p.notice_num, p.notice_unit, c.unit, v.daily_growth) AS notice_total
 FROM maintenance_project p
 JOIN definition d ON d.id = p.definition_id
 JOIN statistic c ON c.uid = p.statistics_id AND c.organization_id = coalesce(d.project_id, '')

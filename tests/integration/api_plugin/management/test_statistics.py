@@ -11,7 +11,7 @@ import pytest
 from api_plugin.common import airflow_adapter
 from include.kit.clock import system_clock
 from tests.builders import make_token
-from tests.maintenance_rows import insert_project, insert_state, insert_task
+from tests.statistic_rows import insert_project, insert_state, insert_task
 
 PATH = "/statistics/hours"
 SAMPLES = f"{PATH}/samples"
@@ -298,23 +298,25 @@ class TestThresholds:
         await counted.delete(SAMPLES, params={"object_id": "pump", "at": "2026-02-01T00:00:00Z"})
         assert state(connection) == (0, 25)
 
-    async def test_a_task_that_a_correction_puts_below_is_kept_and_flagged(self, counted, connection, told):
+    async def test_a_task_that_a_correction_puts_below_is_looked_at(self, counted, connection, told):
         project = insert_project(connection)
         insert_state(connection, project)
         await post(counted, row("01T00:00", 0), row("02T00:00", 250))
-        insert_task(connection, project, due_total=25, state="due", due_since=system_clock())
+        task = insert_task(connection, project, due_total=25, state="due", due_since=system_clock())
+        assert (await post(counted, row("03T00:00", 251)))["crossed"] == 0
+        assert (await post(counted, row("02T00:00", 20), row("03T00:00", 20), on_duplicate="replace"))[
+            "crossed"
+        ] == 1
+        connection.execute("UPDATE maintenance_task SET below_threshold = true WHERE id = %s", [task["id"]])
+        assert (await post(counted, row("04T00:00", 24)))["crossed"] == 0
+        assert (await post(counted, row("05T00:00", 25)))["crossed"] == 1
 
-        def flagged() -> bool:
-            found = connection.execute("SELECT state, below_threshold FROM maintenance_task").fetchone()
-            assert found["state"] == "due"
-            return found["below_threshold"]
-
-        await post(counted, row("02T00:00", 20), on_duplicate="replace")
-        assert flagged()
-        await post(counted, row("03T00:00", 24))
-        assert flagged()
-        await post(counted, row("04T00:00", 25))
-        assert not flagged()
+    async def test_a_plan_that_began_elsewhere_is_moved_as_a_whole(self, counted, connection, told):
+        anchor = datetime.fromisoformat("2026-02-10T00:00:00Z")
+        await post(counted, row("09T00:00", 100), row("12T00:00", 110))
+        insert_state(connection, insert_project(connection), anchor_at=anchor, anchor_total=50, due_total=75)
+        await post(counted, row("08T00:00", 97))
+        assert state(connection) == (53, 78)
 
     async def test_airflow_away_the_samples_are_stored(self, counted, connection, monkeypatch):
         def away(*_):
