@@ -20,8 +20,8 @@ queries = load_queries(__file__, "attachment_queries.sql")
 BYTES_MOST: Final = 5 * 1024 * 1024
 NAME_LONGEST: Final = 200
 
-#: What a file may be: its type by how it begins, and the endings that its name may have. What can hold a script
-#: (SVG, HTML) is not among them.
+#: What a file may be, and the endings that its name may have then. What can hold a script (SVG, HTML) is not
+#: among them.
 TYPES: Final[dict[str, tuple[str, ...]]] = {
     "image/jpeg": (".jpg", ".jpeg"),
     "image/png": (".png",),

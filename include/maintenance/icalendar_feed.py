@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from include.maintenance.outlook import NAMES_MOST, CalendarEntry
+
+if TYPE_CHECKING:
+    from icalendar import Event
 
 #: How often a program should look again (RFC 7986; `X-PUBLISHED-TTL` for older ones).
 REFRESH = timedelta(hours=1)
@@ -37,7 +41,7 @@ def feed(entries: Iterable[CalendarEntry], *, now: datetime, name: str) -> bytes
     return data
 
 
-def _event(key: str, start: datetime, entries: Sequence[CalendarEntry], now: datetime) -> object:
+def _event(key: str, start: datetime, entries: Sequence[CalendarEntry], now: datetime) -> Event:
     from icalendar import Event
 
     first = entries[0]

@@ -284,7 +284,7 @@ THRESHOLDS = """
 CREATE INDEX maintenance_project_statistic ON maintenance_project (statistics_id)
     WHERE cycle_type = '统计周期';
 
--- When something has grown by so much, at its growth by a day, which is more than 0; in 300 years at the latest.
+-- When something has grown by so much at its growth by a day, which is more than 0; in 300 years at latest.
 CREATE FUNCTION maintenance_forecast(since timestamptz, growth numeric, daily_growth numeric)
 RETURNS timestamptz LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT since + make_interval(secs => least(9.4e9, 86400 * greatest(0, growth) / daily_growth)::float8)
