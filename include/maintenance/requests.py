@@ -8,15 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StrictInt, StrictStr, WithJsonSchema
 
 from include.errors import InvalidInputError
-from include.maintenance.cycles import fits
 from include.maintenance.model import (
     CYCLE_TYPES,
-    NATURAL,
     NOTICE_UNITS,
     OBJECTS_MOST,
     PERIOD_UNITS,
@@ -25,7 +23,6 @@ from include.maintenance.model import (
     CycleType,
     HandleFields,
     NoticeUnit,
-    Project,
     ProjectFields,
     ScheduleMode,
 )
@@ -37,8 +34,6 @@ PAGE_SIZE_DEFAULT, PAGE_SIZE_MOST = 10, 200
 GRACE_DAYS_MOST = 365
 #: What a number may be that JSON can carry without loss: nine digits and six more.
 _NUMBER_LESS_THAN, _PLACES = Decimal(10**9), 6
-#: A hundred years.
-_PERIODS_MOST: Mapping[str, int] = {"年": 100, "月": 1200, "周": 5200, "日": 36_500, "小时": 876_000}
 _BIGINT = 2**63 - 1
 
 _UID = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
@@ -155,6 +150,11 @@ class UidRequest(Request):
     """The body of an action on one thing."""
 
     uid: Uid
+
+
+class ProjectUidRequest(UidRequest):
+    """The body of an action on one project."""
+
     organization_id: OrganizationId = None
 
 
@@ -178,13 +178,24 @@ class ProjectRequest(Request):
     )
     organization_id: OrganizationId = None
 
-    def _told(self) -> dict[str, Any]:
-        """Return the fields of a project that were sent, by the names of `ProjectFields`."""
+    def told(self) -> dict[str, Any]:
+        """Return what was sent, by the names of `ProjectFields`.
+
+        What fields must be to each other is the service's to know.
+
+        :raises InvalidInputError: names the field
+        """
         told = self.model_dump(
             include=self.model_fields_set - {"action", "uid", "organization_id"}, exclude_none=True
         )
         if "object_id_list" in told:
             told["object_ids"] = tuple(dict.fromkeys(told.pop("object_id_list")))
+        if "cycle_type" in told:
+            told["cycle_type"] = _cycle_type(told["cycle_type"])
+        if "period_unit" in told:
+            told["period_unit"] = _period_unit(told["period_unit"])
+        if "notice_unit" in told:
+            told["notice_unit"] = _notice_unit(told["notice_unit"], told.get("notice_num", 1))
         return told
 
 
@@ -197,7 +208,13 @@ class CreateRequest(ProjectRequest):
 
     def fields(self) -> ProjectFields:
         """Return the project. Raises InvalidInputError, which names the field."""
-        return _checked({**_DEFAULTS, "uid": self.uid, **self._told()})
+        told = self.told()
+        for name in ("cycle_type", "period_num"):
+            if name not in told:
+                raise InvalidInputError("is required", field=name)
+        if told.get("notice_num") and "notice_unit" not in told:
+            raise InvalidInputError("is required", field="notice_unit")
+        return ProjectFields(**{**_DEFAULTS, **told, "uid": self.uid})
 
 
 class UpdateRequest(ProjectRequest):
@@ -206,11 +223,6 @@ class UpdateRequest(ProjectRequest):
     uid: Uid
     name: Name | None = None
     object_id_list: Objects | None = None
-
-    def fields(self, project: Project) -> ProjectFields:
-        """Return a project with what is new. Raises InvalidInputError, which names the field."""
-        stored = {name: getattr(project, name) for name in ("uid", "name", "object_ids", *_DEFAULTS)}
-        return _checked({**stored, **self._told()})
 
 
 class HandleRequest(Request):
@@ -269,34 +281,16 @@ class ListRequest(Request):
         return self.page_index or 1, self.page_size or PAGE_SIZE_DEFAULT
 
 
+#: Of what need not be sent to create a project.
 _DEFAULTS: Mapping[str, Any] = {
     "alias": "",
     "description": "",
-    "cycle_type": None,
     "statistics_id": "",
-    "period_num": None,
     "period_unit": "",
     "notice_num": 0,
-    "notice_unit": "",
+    "notice_unit": "日",
     "guide": "",
-    "schedule_mode": "floating",
-    "grace_days": 0,
 }
-
-
-def _checked(values: Mapping[str, Any]) -> ProjectFields:
-    """Return a project whose cycle, period and notice go together (B1 to B4)."""
-    cycle_type = _cycle_type(values["cycle_type"])
-    if values["period_num"] is None:
-        raise InvalidInputError("is required", field="period_num")
-    if values["period_num"] <= 0:
-        raise InvalidInputError("must be greater than 0", field="period_num")
-    if values["period_unit"] not in ("", *PERIOD_UNITS):
-        raise InvalidInputError(f"must be one of {', '.join(PERIOD_UNITS)}", field="period_unit")
-    made = ProjectFields(**{**values, "cycle_type": cycle_type, "notice_unit": _notice_unit(values)})
-    if cycle_type == NATURAL:
-        _check_natural(made)
-    return made
 
 
 def _cycle_type(text: str | None) -> CycleType:
@@ -307,22 +301,15 @@ def _cycle_type(text: str | None) -> CycleType:
     return text
 
 
-def _notice_unit(values: Mapping[str, Any]) -> NoticeUnit:
-    unit = values["notice_unit"]
-    if unit == "" and values["notice_num"] == 0:
+def _period_unit(text: str) -> str:
+    if text not in ("", *PERIOD_UNITS):
+        raise InvalidInputError(f"must be one of {', '.join(PERIOD_UNITS)}", field="period_unit")
+    return text
+
+
+def _notice_unit(text: str, num: int) -> NoticeUnit:
+    if text == "" and num == 0:
         return "日"
-    if unit not in NOTICE_UNITS:
+    if text not in NOTICE_UNITS:
         raise InvalidInputError(f"must be one of {', '.join(NOTICE_UNITS)}", field="notice_unit")
-    return cast(NoticeUnit, unit)
-
-
-def _check_natural(values: ProjectFields) -> None:
-    if not values.period_unit:
-        raise InvalidInputError(f"is required: one of {', '.join(PERIOD_UNITS)}", field="period_unit")
-    if values.period_num != int(values.period_num):
-        raise InvalidInputError("must be a whole number", field="period_num")
-    most = _PERIODS_MOST[values.period_unit]
-    if values.period_num > most:
-        raise InvalidInputError(f"must be at most {most} {values.period_unit}", field="period_num")
-    if not fits(int(values.period_num), values.period_unit, values.notice_num, values.notice_unit):
-        raise InvalidInputError("must be shorter than the period", field="notice_num")
+    return text
