@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import available_timezones
 
-from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
+from pydantic import AliasChoices, AwareDatetime, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 LOCAL_SECRET_KEY = "local-profile-only"
@@ -78,6 +78,10 @@ class Settings(BaseSettings):
     batch_command_timeout_seconds: float = Field(20.0, gt=0, le=120)
     batch_actions_all_types: bool = True
     batch_list_all_types: bool = False
+
+    # --- maintenance
+    maintenance_speed: float = Field(1.0, ge=1, le=1_000_000)
+    maintenance_epoch: AwareDatetime | None = None
 
     # --- outbound calls
     egress_allow: Annotated[tuple[Network, ...], NoDecode] = ()
@@ -148,6 +152,12 @@ class Settings(BaseSettings):
         if value is not None and len(value.get_secret_value().encode()) < JWT_SECRET_BYTES:
             raise ValueError(f"needs {JWT_SECRET_BYTES} bytes at least (RFC 7518, section 3.2)")
         return value
+
+    @model_validator(mode="after")
+    def _fast_from_a_moment(self) -> Settings:
+        if self.maintenance_speed != 1 and self.maintenance_epoch is None:
+            raise ValueError("CARILLON_MAINTENANCE_SPEED needs CARILLON_MAINTENANCE_EPOCH")
+        return self
 
     @model_validator(mode="after")
     def _no_default_secret_in_production(self) -> Settings:

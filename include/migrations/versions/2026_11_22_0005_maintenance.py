@@ -51,6 +51,24 @@ RETURNS timestamptz LANGUAGE sql STABLE PARALLEL SAFE AS $$
     SELECT maintenance_shift(maintenance_start(anchor, unit, zone), k * num, unit, zone)
 $$;
 
+-- From when something due is overdue: when its hour, or its day and the grace in days after it, are over.
+CREATE FUNCTION maintenance_late(due timestamptz, unit text, grace integer, zone text)
+RETURNS timestamptz LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT maintenance_shift(
+        maintenance_shift(maintenance_start(due, unit, zone), 1,
+                          CASE unit WHEN '小时' THEN '小时' ELSE '日' END, zone),
+        grace, '日', zone)
+$$;
+
+-- How much growth before the threshold of a statistic its notice comes: a machine runs 24 hours a day at
+-- most; what is not counted in hours goes on as it grew lately.
+CREATE FUNCTION maintenance_ahead(num integer, unit text, counted_in text, daily_growth numeric)
+RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT num * CASE unit WHEN '月' THEN 30 ELSE 1 END
+           * CASE WHEN lower(counted_in) IN ('小时', 'h', 'hour', 'hours', '') THEN 24
+                  ELSE coalesce(daily_growth, 0) END
+$$;
+
 -- The last point of the plan that is not after a moment: 0, the anchor itself, where there is none.
 CREATE FUNCTION maintenance_passed(anchor timestamptz, num integer, unit text, zone text, at timestamptz)
 RETURNS integer LANGUAGE sql STABLE PARALLEL SAFE AS $$

@@ -1,0 +1,57 @@
+"""What is due by now: tasks are opened, become due and overdue.
+
+Set-based, a chunk of projects a transaction. Done twice, at once, or cut off and done again, it makes each
+task once: rows that somebody else holds are passed over, and an object has one open task at most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+
+from include.kit.clock import Clock
+from include.kit.db import Connection, Database
+from include.maintenance.clock import maintenance_clock
+from include.maintenance.evaluation_repository import EvaluationRepository, Moved, Waiting
+
+#: Objects of a transaction; a project, which has ten thousand at most, is not divided.
+CHUNK = 5000
+
+
+async def evaluate(connection: Connection, projects: Sequence[int], now: datetime) -> list[Moved]:
+    """Open and move the tasks of active projects, inside the caller's transaction.
+
+    :param projects: ids of their definitions
+    """
+    repository = EvaluationRepository(connection)
+    await repository.take_first_samples(projects)
+    moved = await repository.move_tasks(projects, now)
+    return moved + await repository.open_tasks(projects, now)
+
+
+async def evaluate_schedule(
+    database: Database, schedule_id: int, clock: Clock = maintenance_clock
+) -> list[Moved]:
+    """Open and move the tasks of all active projects of a cycle, and return how many of each."""
+    now = clock()
+    async with database.transaction() as connection:
+        waiting = await EvaluationRepository(connection).list_waiting(schedule_id, now)
+    moved: list[Moved] = []
+    for projects in _chunks(waiting):
+        async with database.transaction() as connection:
+            moved += await evaluate(connection, projects, now)
+    return moved
+
+
+def _chunks(waiting: Iterable[Waiting]) -> Iterator[list[int]]:
+    """Yield ids of projects that have some thousand objects together."""
+    chunk: list[int] = []
+    size = 0
+    for project in waiting:
+        chunk.append(project.id)
+        size += project.count
+        if size >= CHUNK:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
