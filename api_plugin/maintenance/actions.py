@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
@@ -120,18 +120,14 @@ async def get_v2_project_list(
 @action("project", ProjectUidRequest, Nothing, moves_schedules=True)
 async def stop_v2_project(body: ProjectUidRequest, caller: Caller, connection: Connection) -> Nothing:
     """Open no more tasks; open ones can still be handled. One that is stopped stays so."""
-    await _projects(caller, connection).stop(
-        body.uid, _chosen(body.organization_id, caller), by=_by(caller)
-    )
+    await _projects(caller, connection).stop(body.uid, _chosen(body.organization_id, caller), by=_by(caller))
     return Nothing()
 
 
 @action("project", ProjectUidRequest, Nothing, moves_schedules=True)
 async def start_v2_project(body: ProjectUidRequest, caller: Caller, connection: Connection) -> Nothing:
     """Count periods from now, or go on where it was stopped. One that is active stays as it is."""
-    await _projects(caller, connection).start(
-        body.uid, _chosen(body.organization_id, caller), by=_by(caller)
-    )
+    await _projects(caller, connection).start(body.uid, _chosen(body.organization_id, caller), by=_by(caller))
     return Nothing()
 
 
@@ -178,9 +174,7 @@ async def get_v2_handle(body: UidRequest, caller: Caller, connection: Connection
 
 
 @action("handle", ListRequest, PageOut[HandleOut])
-async def get_v2_handle_list(
-    body: ListRequest, caller: Caller, connection: Connection
-) -> PageOut[HandleOut]:
+async def get_v2_handle_list(body: ListRequest, caller: Caller, connection: Connection) -> PageOut[HandleOut]:
     """Return a page of what was done, the newest first."""
     found = await _lists(caller, connection).handles(_filter(body, HANDLE_COLUMNS), **_paging(body))
     return page_out(found, body.page, handle_out)
@@ -208,7 +202,7 @@ def _chosen(organization_id: str | None, caller: Caller) -> str | None:
     return organization_id or (organization_id if caller.projects is None else None)
 
 
-def _filter(body: ListRequest, columns: dict[str, Column]) -> Filter:
+def _filter(body: ListRequest, columns: Mapping[str, Column]) -> Filter:
     zone = ZoneInfo(get_settings().timezone)
     return read_filter(body.where_and, body.where_or, body.where_in, kinds(columns), zone)
 

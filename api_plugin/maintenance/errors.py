@@ -1,4 +1,4 @@
-"""The wire form of errors of document 002: `{resp, code, msg, info, result}`, HTTP 200 but for a credential."""
+"""The wire form of errors of document 002: `{resp, code, msg, info, result}`, HTTP 200 where it can be."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ async def _perform(name: str, payload: dict[str, Any], caller: Caller, database:
         return refuse(name, failure_of(error))
     if action.moves_schedules:
         nudge()
-    answer = Envelope(resp=name, code=CODE_OK, msg=MESSAGES[CODE_OK], result=result.model_dump())
+    answer = Envelope[Any](resp=name, code=CODE_OK, msg=MESSAGES[CODE_OK], result=result.model_dump())
     return JSONResponse(answer.model_dump())
 
 

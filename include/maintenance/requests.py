@@ -10,7 +10,16 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StrictInt, StrictStr, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictInt,
+    StrictStr,
+    WithJsonSchema,
+)
 
 from include.errors import InvalidInputError
 from include.maintenance.model import (
@@ -144,6 +153,14 @@ class Request(Row):
     model_config = ConfigDict(hide_input_in_errors=True)
 
     action: Any = Field(None, description="what to do; not needed at the path of an action")
+
+
+class DispatchRequest(BaseModel):
+    """The body at the path of no action: that of the action, which it names."""
+
+    model_config = ConfigDict(extra="allow")
+
+    action: StrictStr = Field(examples=["get_v2_project_list"])
 
 
 class UidRequest(Request):
