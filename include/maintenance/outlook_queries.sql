@@ -8,7 +8,7 @@ SELECT s.object_id, s.position, coalesce(o.name, s.object_id) AS name, coalesce(
        t.uid AS task_id, coalesce(s.due_at, counted.due_at) AS due_at,
        coalesce(s.notice_at, counted.notice_at) AS notice_at,
        v.total - s.anchor_total AS grown, s.due_total - s.anchor_total AS due_growth, v.daily_growth,
-       v.at AS counted_at, coalesce(natural.due_ats, counted.due_ats, '{}') AS following
+       v.at AS counted_at, coalesce(timed.due_ats, counted.due_ats, '{}') AS following
 FROM maintenance_state s
 JOIN maintenance_project p ON p.definition_id = s.definition_id
 JOIN definition d ON d.id = s.definition_id
@@ -28,7 +28,7 @@ LEFT JOIN LATERAL (
                                                     %(now)s) END AS passed) past
           CROSS JOIN LATERAL generate_series(past.passed + 1, past.passed + %(points)s) AS k) points
     WHERE due_at <= %(until)s
-) natural ON s.due_at IS NOT NULL
+) timed ON s.due_at IS NOT NULL
 LEFT JOIN LATERAL (
     SELECT first.due_at,
            greatest(%(now)s, maintenance_forecast(v.at, s.due_total - v.total - maintenance_ahead(

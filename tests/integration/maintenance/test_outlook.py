@@ -28,8 +28,6 @@ async def calendar(bench: Bench, **wanted: str) -> list[CalendarEntry]:
 
 
 def days(outlook: Outlook) -> list[str]:
-    zone = local(2026, 1, 1).astimezone().tzinfo
-    assert zone is not None
     return [f"{(moment + timedelta(hours=8)):%m-%d %H}" for moment in outlook.following]
 
 
@@ -119,7 +117,8 @@ class TestCalendar:
         await bench.tick()
         await bench.handle(bench.open()["o00"])
         found = await calendar(bench)
-        assert [(f"{one.due_at + timedelta(hours=8):%m-%d}", one.state, one.objects) for one in found[:4]] == [
+        shown = [(f"{one.due_at + timedelta(hours=8):%m-%d}", one.state, one.objects) for one in found]
+        assert shown[:4] == [
             ("11-24", "noticed", 11), ("11-25", None, 1), ("11-26", None, 11), ("11-27", None, 1)
         ]  # fmt: skip
         assert found[0].names == [f"o{number:02}" for number in range(1, 11)]
@@ -152,7 +151,7 @@ class TestCalendar:
         assert str(day["summary"]) == "Oil, check; daily (2 objects)"
         assert day.decoded("dtstart").isoformat() == "2026-11-24"
         assert day.decoded("dtend").isoformat() == "2026-11-25"
-        assert str(day["description"]) == "noticed: a, b\nline 1\nline 2"
+        assert str(day["description"]) == "noticed: a, c\nline 1\nline 2"
         hour = next(event for uid, event in events.items() if uid.startswith("h-"))
         assert hour.decoded("dtend") - hour.decoded("dtstart") == timedelta(hours=1)
         assert hour.decoded("dtstart").astimezone(UTC) == local(2026, 11, 22, 14)
