@@ -24,12 +24,19 @@ async def handle_many(
     problems = Problems()
     refuse_twice(problems, "task_id", [uid for uid, _ in rows])
     problems.check()
-    handles: dict[int, Handle] = {}
+    done: dict[str, Handle | NotFoundError] = {}
     # In one order, so that two such requests do not wait for each other in a circle.
-    for index, (uid, fields) in sorted(enumerate(rows), key=lambda row: row[1][0]):
+    for uid, fields in sorted(rows, key=lambda row: row[0]):
         try:
-            handles[index] = await service.handle(uid, fields, by)
+            done[uid] = await service.handle(uid, fields, by)
         except NotFoundError as error:
-            problems.contradict(index, "task_id", error.message)
+            done[uid] = error
+    handles = []
+    for index, (uid, _) in enumerate(rows):
+        match done[uid]:
+            case Handle() as handle:
+                handles.append(handle)
+            case error:
+                problems.contradict(index, "task_id", error.message)
     problems.check()
-    return [handles[index] for index in range(len(rows))]
+    return handles

@@ -151,7 +151,7 @@ class TestCalendar:
         assert str(day["summary"]) == "Oil, check; daily (2 objects)"
         assert day.decoded("dtstart").isoformat() == "2026-11-24"
         assert day.decoded("dtend").isoformat() == "2026-11-25"
-        assert str(day["description"]) == "noticed: a, c\nline 1\nline 2"
+        assert str(day["description"]) == "noticed: a, b\nline 1\nline 2"
         hour = next(event for uid, event in events.items() if uid.startswith("h-"))
         assert hour.decoded("dtend") - hour.decoded("dtstart") == timedelta(hours=1)
         assert hour.decoded("dtstart").astimezone(UTC) == local(2026, 11, 22, 14)
