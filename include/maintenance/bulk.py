@@ -33,10 +33,10 @@ async def handle_many(
             done[uid] = error
     handles = []
     for index, (uid, _) in enumerate(rows):
-        match done[uid]:
-            case Handle() as handle:
-                handles.append(handle)
-            case error:
-                problems.contradict(index, "task_id", error.message)
+        outcome = done[uid]
+        if isinstance(outcome, Handle):
+            handles.append(outcome)
+        else:
+            problems.contradict(index, "task_id", outcome.message)
     problems.check()
     return handles

@@ -1,4 +1,4 @@
-"""Totals of samples: whatever order they come in, however they are corrected, they are those of a plain loop."""
+"""Totals of samples, in whatever order they come and are corrected, are those of a plain loop."""
 
 from __future__ import annotations
 
