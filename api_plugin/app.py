@@ -28,13 +28,14 @@ from api_plugin.common.limits import BodyLimit
 from api_plugin.crontab.api import API as CRONTAB
 from api_plugin.device_schedule.api import API as TIMERS
 from api_plugin.iot_batch.api import API as IOT
+from api_plugin.maintenance.api import API as MAINTENANCE
 from api_plugin.management.api import API as MANAGEMENT
 from include.errors import CarillonError
 from include.gateway.shared import SharedGateway
 
 VERSION = "1"
 
-APIS: tuple[Api, ...] = (CRONTAB, BILLING, TIMERS, IOT, MANAGEMENT)
+APIS: tuple[Api, ...] = (CRONTAB, BILLING, TIMERS, MAINTENANCE, IOT, MANAGEMENT)
 
 
 def create_app(name: str) -> FastAPI:

@@ -82,6 +82,7 @@ class Settings(BaseSettings):
     # --- maintenance
     maintenance_speed: float = Field(1.0, ge=1, le=1_000_000)
     maintenance_epoch: AwareDatetime | None = None
+    maintenance_block: str = Field("mixtimer", pattern=r"^[A-Za-z0-9_-]{1,64}$")
 
     # --- outbound calls
     egress_allow: Annotated[tuple[Network, ...], NoDecode] = ()

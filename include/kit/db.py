@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, LiteralString
 
 from psycopg import AsyncConnection, InterfaceError, OperationalError
 from psycopg.errors import QueryCanceled
 from psycopg.rows import DictRow, dict_row
+from psycopg.sql import Composed
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from include.errors import DatabaseUnavailableError
@@ -105,7 +106,7 @@ class Repository:
         self.connection = connection
         self.always = always or {}
 
-    async def _rows(self, statement: str, **parameters: Any) -> list[Mapping[str, Any]]:
+    async def _rows(self, statement: LiteralString | Composed, **parameters: Any) -> list[Mapping[str, Any]]:
         """Run a statement and return its rows."""
         cursor = await self.connection.execute(statement, {**self.always, **parameters})
         return list(await cursor.fetchall())
