@@ -44,9 +44,9 @@ class Keeper:
     def create(self, uid: str, **fields: Any) -> None:
         """Create a project and start it: of the document, every 2 days with a notice of one."""
         body = {
-            "uid": uid, "name": uid, "alias": "", "description": "", "cycle_type": "自然时间周期", "statistics_id": "",
-            "period_num": 2, "period_unit": "日", "notice_num": 1, "notice_unit": "日", "guide": "",
-            "object_id_list": ["a", "c"], **fields,
+            "uid": uid, "name": uid, "alias": "", "description": "", "guide": "", "object_id_list": ["a", "c"],
+            "cycle_type": "自然时间周期", "statistics_id": "", "period_num": 2, "period_unit": "日",
+            "notice_num": 1, "notice_unit": "日", **fields,
         }  # fmt: skip
         self.call("create_v2_project", **body)
         self.call("start_v2_project", uid=uid)
@@ -103,7 +103,7 @@ def test_noticed_handled_and_due_again(keeper: Keeper) -> None:
     assert handle["uid"].startswith("MTH")
     second = keeper.wait_task("short", "a", after=first)
     moments = keeper.client.rows(
-        "SELECT t.uid, t.closed_at, t.due_at, t.created_at FROM maintenance_task t WHERE t.uid = ANY(%s) ORDER BY id",
+        "SELECT closed_at, due_at, created_at FROM maintenance_task WHERE uid = ANY(%s) ORDER BY id",
         [first, second],
     )
     handled, again = moments
