@@ -44,9 +44,9 @@ class Keeper:
     def create(self, uid: str, **fields: Any) -> None:
         """Create a project and start it: of the document, every 2 days with a notice of one."""
         body = {
-            "uid": uid, "name": uid, "alias": "", "description": "", "guide": "", "object_id_list": ["a", "c"],
+            "uid": uid, "name": uid, "alias": "", "description": "", "guide": "",
             "cycle_type": "自然时间周期", "statistics_id": "", "period_num": 2, "period_unit": "日",
-            "notice_num": 1, "notice_unit": "日", **fields,
+            "notice_num": 1, "notice_unit": "日", "object_id_list": ["a", "c"], **fields,
         }  # fmt: skip
         self.call("create_v2_project", **body)
         self.call("start_v2_project", uid=uid)
