@@ -308,6 +308,25 @@ JOIN statistic_value v ON v.statistic_id = c.id AND v.object_id = s.object_id
 WHERE p.cycle_type = '统计周期' AND d.deleted_at IS NULL AND s.due_total IS NOT NULL;
 """
 
+# What lists of document 002 are asked for. Trigrams are made of letters and digits, in a database whose
+# LC_CTYPE is C of those of ASCII: patterns without any are compared row by row.
+LISTS = """
+CREATE EXTENSION IF NOT EXISTS pg_trgm;
+CREATE INDEX maintenance_project_uids ON definition USING gin (name gin_trgm_ops) WHERE kind = 'maintenance';
+CREATE INDEX maintenance_project_words ON maintenance_project USING gin
+    (name gin_trgm_ops, alias gin_trgm_ops);
+CREATE INDEX maintenance_state_of_object ON maintenance_state (object_id);
+CREATE INDEX maintenance_task_words ON maintenance_task USING gin
+    (object_id gin_trgm_ops, object_name gin_trgm_ops, object_alias gin_trgm_ops,
+     project_uid gin_trgm_ops, project_name gin_trgm_ops, project_alias gin_trgm_ops);
+CREATE INDEX maintenance_task_listed ON maintenance_task (organization_id, created_at DESC, uid)
+    WHERE state IN ('noticed', 'due', 'overdue', 'stopped');
+CREATE INDEX maintenance_handle_listed ON maintenance_handle (organization_id, created_at DESC, uid);
+CREATE INDEX maintenance_handle_words ON maintenance_handle USING gin
+    (result gin_trgm_ops, description gin_trgm_ops);
+CREATE INDEX maintenance_task_looked_back ON maintenance_task (organization_id, created_at DESC, id DESC);
+"""
+
 # One statement moves many tasks, and nothing is done row by row where nobody wants to hear of it.
 EVENTS = """
 CREATE FUNCTION tell_maintenance_task(t maintenance_task) RETURNS void LANGUAGE sql AS $$
@@ -339,7 +358,7 @@ CREATE TRIGGER maintenance_task_moved_told AFTER UPDATE ON maintenance_task
 def upgrade() -> None:
     # The driver's own connection, as in 0001.
     connection: Any = op.get_bind().connection.driver_connection
-    for script in (SCHEDULES, CYCLES, PROJECTS, TASKS, OBJECTS, STATISTICS, THRESHOLDS, EVENTS):
+    for script in (SCHEDULES, CYCLES, PROJECTS, TASKS, OBJECTS, STATISTICS, THRESHOLDS, LISTS, EVENTS):
         connection.execute(script)
 
 

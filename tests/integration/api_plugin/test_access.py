@@ -38,6 +38,9 @@ def routes() -> list[tuple[str, str, str]]:
 def challenge(name: str, detail: str, path: str, status: int = 401) -> dict[str, object]:
     if name == "crontab":
         return {"state": 2, "msg": detail, "data": {}}
+    if name == "maintenance":
+        resp = "" if path == "/api" else path.rpartition("/")[2]
+        return {"resp": resp, "code": 10012, "msg": "请求-认证错误", "info": detail, "result": {}}
     if name in ("billing", "timers"):
         return {"meta": {"code": 10101, "message": detail}, "data": {}}
     if name == "iot":
@@ -214,6 +217,19 @@ class TestOpenNetworks:
         client = await client_of("management", address="10.1.2.3")
         assert (await client.get("/whoami")).status_code == 401
 
+    async def test_an_opened_api_of_maintenance_shows_everything_as_nobody(self, client_of, monkeypatch):
+        monkeypatch.setenv("CARILLON_OPEN_APIS", "maintenance=10.1.0.0/16")
+        get_settings.cache_clear()
+        client = await client_of("maintenance", address="10.1.2.3")
+        answer = await client.post(
+            "/api",
+            json={"action": "create_v2_project", "uid": "open", "name": "n", "cycle_type": "自然时间周期",
+                  "period_num": 1, "period_unit": "日", "object_id_list": ["a"]},
+        )  # fmt: skip
+        assert answer.json()["result"] == {"name": "n", "uid": "open"}
+        made = (await client.post("/v2/project/get_v2_project", json={"uid": "open"})).json()["result"]
+        assert (made["created_by"], made["organization_id"]) == (0, "")
+
     async def test_whoami_of_an_opened_api_shows_no_token(self, client_of, monkeypatch):
         monkeypatch.setenv("CARILLON_OPEN_APIS", "management=10.1.0.0/16")
         get_settings.cache_clear()
@@ -267,6 +283,7 @@ def test_the_plugin_is_given_each_app_with_its_prefix():
         ("billing", "/api/v1/scheduler"),
         ("timers", "/v3/schedule"),
         ("timers /v3_1/schedule", "/v3_1/schedule"),
+        ("maintenance", "/mixtimer"),
         ("iot", "/v5/iot"),
         ("management", "/carillon/v1"),
     ]
