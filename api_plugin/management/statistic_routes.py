@@ -38,7 +38,7 @@ from api_plugin.management.statistic_schemas import (
 )
 from include.errors import InvalidInputError
 from include.kit.db import Connection
-from include.statistics.model import ASSET, SampleReport, Statistic
+from include.statistics.model import STATISTICS_ASSET, SampleReport, Statistic
 from include.statistics.service import StatisticService
 
 log = logging.getLogger(__name__)
@@ -209,6 +209,8 @@ async def _wake(report: SampleReport) -> None:
     if not report.crossed:
         return
     try:
-        await asyncio.to_thread(airflow_adapter.emit_asset_event, ASSET, {"crossed": report.crossed})
+        await asyncio.to_thread(
+            airflow_adapter.emit_asset_event, STATISTICS_ASSET, {"crossed": report.crossed}
+        )
     except Exception as error:  # the samples are stored: nothing of Airflow's may make the client believe not
         log.warning("Airflow was not told of the samples: %s", error)

@@ -17,7 +17,7 @@ ROWS_MOST: Final = 10_000
 #: How far a client's clock may be ahead of ours.
 FUTURE_TOLERANCE: Final = timedelta(minutes=5)
 #: The Airflow asset of which an event says that objects came to a threshold.
-ASSET: Final = "carillon_statistics"
+STATISTICS_ASSET: Final = "carillon_statistics"
 
 
 @dataclass(frozen=True, slots=True)
