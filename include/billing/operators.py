@@ -5,8 +5,7 @@ The work is done in `include.billing_plan` and `include.billing.runs`.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -14,19 +13,17 @@ from urllib.parse import urlsplit, urlunsplit
 
 from airflow.sdk import BaseOperator, Connection
 from airflow.sdk.exceptions import (
-    AirflowException,
     AirflowFailException,
     AirflowNotFoundException,
     TaskDeferred,
 )
 
+from include.kit.operators import run_in_worker
+
 if TYPE_CHECKING:
     from include.billing_plan.model import ItemReport
     from include.billing_plan.source import SourceLogin
     from include.kit.db import Database
-
-#: Of all three tasks: only a database that is away is worth another try, and a worker that died.
-DEFAULTS = {"retries": 2, "retry_delay": timedelta(seconds=10)}
 
 #: How long to let the worker go when another run is billing the same task.
 BUSY_DELAY = timedelta(seconds=10)
@@ -47,17 +44,6 @@ class _BillingOperator(BaseOperator):
         super().__init__(**kwargs)
         self.schedule_id = schedule_id
 
-    def await_(self, work: Coroutine[Any, Any, Any]) -> Any:
-        """Run a coroutine. Raises AirflowFailException, which ends all tries, unless another may help."""
-        from include.errors import DatabaseUnavailableError
-
-        try:
-            return asyncio.run(work)
-        except DatabaseUnavailableError as error:
-            raise AirflowException(str(error)) from error
-        except Exception as error:
-            raise AirflowFailException(f"{type(error).__name__}: {error}") from error
-
 
 class PlanOperator(_BillingOperator):
     """Returns which billing tasks are due at which instants, for one mapped task each.
@@ -71,7 +57,7 @@ class PlanOperator(_BillingOperator):
         self.zone = zone
 
     def execute(self, context: Any) -> list[dict[str, Any]]:
-        items: list[dict[str, Any]] = self.await_(self._plan(context["dag_run"], context))
+        items: list[dict[str, Any]] = run_in_worker(self._plan(context["dag_run"], context))
         self.log.info("%d billing tasks are due", len(items))
         for item in items:
             self.log.info("%s (%s): %s", item["name"], item["definition_id"], ", ".join(item["due_at"]))
@@ -108,7 +94,7 @@ class BillingRunOperator(_BillingOperator):
         self.item = item
 
     def execute(self, context: Any, event: Any = None) -> dict[str, Any]:
-        report: ItemReport | None = self.await_(self._bill(context, _find_source()))
+        report: ItemReport | None = run_in_worker(self._bill(context, _find_source()))
         if report is None:
             from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
 
@@ -156,7 +142,7 @@ class SummaryOperator(_BillingOperator):
         if plan is None:
             raise AirflowFailException("there is no plan")
         found = task_instance.xcom_pull(task_ids=[self.billing_task]) if plan else []
-        self.await_(self._end(context["dag_run"].run_id))
+        run_in_worker(self._end(context["dag_run"].run_id))
         summary = summarise(plan, [report for report in found if report])
         for line in lines(summary):
             self.log.info(line)

@@ -1,6 +1,6 @@
 -- name: lock_definition
 -- A definition that is not deleted, locked; the caller's projects decide whether it can be seen.
-SELECT id, schedule_id, enabled, due_at, spent
+SELECT id, kind, schedule_id, enabled, due_at, spent
 FROM definition
 WHERE id = %(id)s AND deleted_at IS NULL
   AND (%(projects)s::text[] IS NULL OR project_id = ANY(%(projects)s))

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from include.kit.db import Connection
 from include.kit.sql import load_queries
+from include.schedules.model import Kind
 
 queries = load_queries(__file__)
 
@@ -21,6 +22,7 @@ class Switchable:
     """
 
     id: int
+    kind: Kind
     schedule_id: int
     enabled: bool
     due_at: datetime | None

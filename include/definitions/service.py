@@ -1,4 +1,4 @@
-"""Use cases that every kind of definition shares: enable, disable, delete.
+"""Use cases that every kind of definition shares but maintenance: enable, disable, delete.
 
 Each tells the schedule, so that even a window that is already armed does not fire what must not.
 """
@@ -70,6 +70,9 @@ class DefinitionService:
         definition = await self.repository.lock_definition(definition_id, self.projects)
         if definition is None:
             raise NotFoundError(f"there is no definition {definition_id}")
+        if definition.kind == "maintenance":
+            # Its tasks go with it, which only its own use cases see to.
+            raise ConflictError("a maintenance project is started, stopped and deleted by its own API")
         return definition
 
 

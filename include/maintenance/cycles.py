@@ -28,10 +28,15 @@ def start_of(moment: datetime, unit: str, zone: ZoneInfo) -> datetime:
 
 
 def shift(moment: datetime, num: int, unit: str, zone: ZoneInfo) -> datetime:
-    """Return a moment moved by units, in UTC: hours as they pass, the others by the clocks of the zone."""
+    """Return a moment moved by units, in UTC: hours as they pass, the others by the clocks of the zone.
+
+    The beginning of a day stays one, where a day has no midnight, too.
+    """
     if unit == "小时":
         return moment.astimezone(UTC) + timedelta(hours=num)
     local = moment.astimezone(zone).replace(tzinfo=None)
+    if moment == start_of(moment, "日", zone):
+        local = local.replace(hour=0, minute=0, second=0, microsecond=0)
     if unit in ("日", "周"):
         local += timedelta(days=num * (7 if unit == "周" else 1))
     else:
@@ -44,6 +49,15 @@ def shift(moment: datetime, num: int, unit: str, zone: ZoneInfo) -> datetime:
 def due(anchor: datetime, k: int, num: int, unit: PeriodUnit, zone: ZoneInfo) -> datetime:
     """Return point `k` of the plan that begins at an anchor, in UTC."""
     return shift(start_of(anchor, unit, zone), k * num, unit, zone)
+
+
+def late(due_at: datetime, unit: str, grace_days: int, zone: ZoneInfo) -> datetime:
+    """Return from when something due is overdue, in UTC: its hour, or its day, and the grace are over.
+
+    :param unit: of the period; of statistics any but `小时`
+    """
+    end = shift(start_of(due_at, unit, zone), 1, "小时" if unit == "小时" else "日", zone)
+    return shift(end, grace_days, "日", zone)
 
 
 def fits(period_num: int, period_unit: PeriodUnit, notice_num: int, notice_unit: NoticeUnit) -> bool:

@@ -204,6 +204,7 @@ class ProjectService:
             period_num=old.period_num,
             period_unit=old.period_unit,
             same_statistic=_statistic(_fields(old)) == _statistic(after),
+            now=now,
         )
         await self.repository.work_out(old.id)
         await self.repository.follow_plan(old.id, now)

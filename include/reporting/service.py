@@ -115,7 +115,9 @@ class ReportingService:
         definition = await self.definition(definition_id, deleted=True)
         execution = await self.repository.find_answer(definition_id, at)
         # Billing is planned once it is due.
-        lead = timedelta(seconds=0 if definition.kind == "billing" else get_settings().lead_seconds)
+        lead = timedelta(
+            seconds=0 if definition.kind in ("billing", "maintenance") else get_settings().lead_seconds
+        )
         return explain(definition, execution, at, now=self.clock(), lead=lead)
 
     async def lateness(

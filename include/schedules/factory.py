@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import psycopg
-from airflow.sdk import DAG
+from airflow.sdk import DAG, Asset, AssetOrTimeSchedule
 from psycopg.rows import dict_row
 
-from include.billing.operators import DEFAULTS, BillingRunOperator, PlanOperator, SummaryOperator
+from include.billing.operators import BillingRunOperator, PlanOperator, SummaryOperator
 from include.errors import DatabaseUnavailableError
 from include.kit.db import database_url
+from include.kit.operators import DEFAULTS
 from include.kit.sql import load_queries
 from include.ledger.operators import FireOperator, start_args
+from include.maintenance.operators import EvaluateOperator
 from include.schedules.model import Schedule
 from include.schedules.parsing import requested_dag_ids
 from include.schedules.snapshot import read_snapshot, write_snapshot
@@ -70,6 +73,25 @@ Bills every enabled billing task of this schedule up to its instant: `plan`, one
 )
 
 
+MAINTENANCE_DOC = (
+    HEAD
+    + """\
+Looks at every active maintenance project of this cycle: opens the tasks that have their notice, moves those
+that are due or overdue by now.
+
+- *Trigger DAG* and *Clear* look again, at the present moment; no task is made twice, and none is lost.
+- What a run did stands in its task's log, by project; the tasks in `/carillon/v1/maintenance`.
+"""
+)
+
+#: Samples of a statistic came to a threshold: maintenance by statistics is looked at without waiting for the
+#: hour.
+STATISTICS_ASSET = "carillon_statistics"
+
+#: When maintenance is looked at whose clock runs fast.
+EVERY_MINUTE = "0 * * * * *"
+
+
 def build_dags(*, recent: timedelta | None = None) -> dict[str, DAG]:
     """Return the DAGs of all active schedules by id; where Airflow asks for some, those.
 
@@ -111,7 +133,8 @@ def _query(dag_ids: Collection[str] | None, recent: timedelta | None) -> list[Sc
 
 def build_dag(schedule: Schedule) -> DAG:
     """Return the DAG of one schedule."""
-    return _billing_dag(schedule) if schedule.kind == "billing" else _firing_dag(schedule)
+    make = {"billing": _billing_dag, "maintenance": _maintenance_dag}.get(schedule.kind, _firing_dag)
+    return make(schedule)
 
 
 def _firing_dag(schedule: Schedule) -> DAG:
@@ -159,7 +182,26 @@ def _billing_dag(schedule: Schedule) -> DAG:
     return dag
 
 
-def _dag(schedule: Schedule, timetable: WindowTimetable, doc: str, *, lead: float = 0, **options: Any) -> DAG:
+def _maintenance_dag(schedule: Schedule) -> DAG:
+    """One task: evaluate."""
+    if get_settings().maintenance_speed != 1:
+        schedule = replace(schedule, expression=EVERY_MINUTE)
+    timetable: WindowTimetable | AssetOrTimeSchedule = _timetable(schedule, lead=0)
+    if schedule.cycle == "statistics":
+        timetable = AssetOrTimeSchedule(timetable=timetable, assets=[Asset(STATISTICS_ASSET)])
+    with _dag(schedule, timetable, MAINTENANCE_DOC, max_active_runs=1, default_args=DEFAULTS) as dag:
+        EvaluateOperator(task_id="evaluate", schedule_id=schedule.id)
+    return dag
+
+
+def _dag(
+    schedule: Schedule,
+    timetable: WindowTimetable | AssetOrTimeSchedule,
+    doc: str,
+    *,
+    lead: float = 0,
+    **options: Any,
+) -> DAG:
     """What the DAGs of all kinds have in common."""
     return DAG(
         dag_id=schedule.dag_id,

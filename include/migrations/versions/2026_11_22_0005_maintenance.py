@@ -33,15 +33,20 @@ RETURNS timestamptz LANGUAGE sql STABLE PARALLEL SAFE AS $$
 $$;
 
 -- A moment moved by so many units: hours as they pass, the others by the clocks of a zone. A day that a month
--- has not is its last one.
+-- has not is its last one. The beginning of a day stays one, where a day has no midnight, too.
 CREATE FUNCTION maintenance_shift(moment timestamptz, num integer, unit text, zone text)
 RETURNS timestamptz LANGUAGE sql STABLE PARALLEL SAFE AS $$
     SELECT CASE unit
         WHEN '小时' THEN moment + make_interval(hours => num)
-        WHEN '日' THEN (moment AT TIME ZONE zone + make_interval(days => num)) AT TIME ZONE zone
-        WHEN '周' THEN (moment AT TIME ZONE zone + make_interval(days => 7 * num)) AT TIME ZONE zone
-        WHEN '月' THEN (moment AT TIME ZONE zone + make_interval(months => num)) AT TIME ZONE zone
-        WHEN '年' THEN (moment AT TIME ZONE zone + make_interval(months => 12 * num)) AT TIME ZONE zone
+        ELSE (date_trunc(
+                  CASE WHEN moment = date_trunc('day', moment, zone) THEN 'day' ELSE 'microseconds' END,
+                  moment AT TIME ZONE zone)
+              + CASE unit
+                    WHEN '日' THEN make_interval(days => num)
+                    WHEN '周' THEN make_interval(days => 7 * num)
+                    WHEN '月' THEN make_interval(months => num)
+                    WHEN '年' THEN make_interval(months => 12 * num)
+                END) AT TIME ZONE zone
     END
 $$;
 

@@ -1,0 +1,152 @@
+"""Maintenance through the whole system, by a clock on which a minute is a day: created over document 002,
+noticed by Airflow, handled, and due again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+
+from include.kit.db import Database
+from include.schedules.factory import STATISTICS_ASSET
+from tests.e2e.client import Client
+from tests.e2e.conftest import Launcher, Up
+from tests.e2e.receiver import Receiver
+from tests.maintenance_rows import Bench
+
+#: Days in a minute, and what a start and a tick may take where others use the machine, too.
+SPEED = 1440
+START_SECONDS = 600
+TICKS_SECONDS = 300
+
+DAILY = "maintenance.every_2_days"
+STATISTICS = "maintenance.statistics"
+
+
+@dataclass
+class Keeper:
+    """A client of document 002."""
+
+    client: Client
+
+    def call(self, action: str, **fields: Any) -> Any:
+        url = f"{self.client.up.url}/mixtimer/api"
+        answer = self.client.session.post(url, json={"action": action, **fields}, timeout=60).json()
+        assert answer["code"] == 200, answer
+        return answer["result"]
+
+    def create(self, uid: str, **fields: Any) -> None:
+        """Create a project and start it: of the document, every 2 days with a notice of one."""
+        body = {
+            "uid": uid, "name": uid, "alias": "", "description": "", "guide": "",
+            "cycle_type": "自然时间周期", "statistics_id": "", "period_num": 2, "period_unit": "日",
+            "notice_num": 1, "notice_unit": "日", "object_id_list": ["a", "c"], **fields,
+        }  # fmt: skip
+        self.call("create_v2_project", **body)
+        self.call("start_v2_project", uid=uid)
+
+    def tasks(self, uid: str) -> dict[str, str]:
+        """Return the uids of a project's open tasks by object."""
+        where = json.dumps([["project_id", "=", uid]])
+        page = self.call("get_v2_task_list", page_size=100, page_index=1, where_and=where)
+        return {task["object_id"]: task["uid"] for task in page["data"]}
+
+    def wait_task(self, uid: str, object_id: str, *, after: str = "") -> str:
+        """Return the uid of the open task of an object, of one that is newer."""
+
+        def newer() -> str | None:
+            found = self.tasks(uid).get(object_id)
+            return found if found != after else None
+
+        return str(self.client.wait(f"a task of {object_id}", newer, TICKS_SECONDS))
+
+    def runs(self, dag_id: str, run_type: str) -> list[dict[str, Any]]:
+        """Return what successful runs returned, the newest first."""
+        query = f"run_type={run_type}&state=success&order_by=-id&limit=100"
+        runs = self.client.airflow("GET", f"/dags/{dag_id}/dagRuns?{query}")["dag_runs"]
+        place = "taskInstances/evaluate/xcomEntries/return_value"
+        values = [
+            self.client.airflow("GET", f"/dags/{dag_id}/dagRuns/{run['dag_run_id']}/{place}")["value"]
+            for run in runs
+        ]
+        return [json.loads(value) if isinstance(value, str) else value for value in values]
+
+
+@pytest.fixture(scope="module")
+def keeper(prepare: Launcher) -> Iterator[Keeper]:
+    env = {
+        "CARILLON_MAINTENANCE_SPEED": str(SPEED),
+        "CARILLON_MAINTENANCE_EPOCH": datetime.now(UTC).isoformat(),
+        "CARILLON_START_TIMEOUT_SECONDS": str(START_SECONDS),
+    }
+    up: Up = prepare(env=env).start()
+    up.wait_ready(START_SECONDS)
+    yield Keeper(Client(up, Receiver()))
+    assert up.stop() == 0
+
+
+def test_noticed_handled_and_due_again(keeper: Keeper) -> None:
+    keeper.create("short")
+    first = keeper.wait_task("short", "a")
+    assert keeper.wait_task("short", "c") != first
+    found = [
+        one for run in keeper.runs(DAILY, "scheduled") for one in run["projects"] if one["uid"] == "short"
+    ]
+    assert sum(one["noticed"] + one["due"] + one["overdue"] for one in found) >= 2
+    handle = keeper.call("v2_handle", task_id=first, handler_id_list=[1], handler_name_list=["Li"], fee=12.5)
+    assert handle["uid"].startswith("MTH")
+    second = keeper.wait_task("short", "a", after=first)
+    moments = keeper.client.rows(
+        "SELECT closed_at, due_at, created_at FROM maintenance_task WHERE uid = ANY(%s) ORDER BY id",
+        [first, second],
+    )
+    handled, again = moments
+    assert handled["closed_at"] < again["created_at"]
+    # Two days from the day on which it was handled, by the clocks of Shanghai.
+    assert timedelta(days=1) < again["due_at"] - handled["closed_at"] <= timedelta(days=2)
+
+
+def test_stopped_has_no_more_of_them(keeper: Keeper) -> None:
+    keeper.create("stopped")
+    keeper.wait_task("stopped", "a")
+    keeper.call("stop_v2_project", uid="stopped")
+    tasks = keeper.tasks("stopped")
+    keeper.call("v2_handle_ignore", task_id=tasks["a"])
+    runs = len(keeper.runs(DAILY, "scheduled"))
+    keeper.client.wait(
+        "two more runs", lambda: len(keeper.runs(DAILY, "scheduled")) >= runs + 2, TICKS_SECONDS
+    )
+    assert keeper.tasks("stopped") == {"c": tasks["c"]}
+
+
+def test_a_dag_test_evaluates(keeper: Keeper) -> None:
+    keeper.create("tested")
+    [row] = keeper.client.rows("SELECT id FROM definition WHERE name = 'tested'")
+    keeper.client.wait_live(str(row["id"]))
+    keeper.client.dags_test(str(row["id"]))
+
+
+def test_samples_start_it_at_once(keeper: Keeper) -> None:
+    """A statistic that grew to its threshold, and the event that says so."""
+    url = keeper.client.up.instance.database_url
+    with psycopg.connect(url, autocommit=True, row_factory=dict_row) as connection:
+        bench = Bench(Database(url), connection, now=datetime.now(UTC))
+        bench.sample("m", 100)
+        keeper.create(
+            "counted", cycle_type="统计周期", statistics_id="st", period_num=25, object_id_list=["m"]
+        )
+        [row] = keeper.client.rows("SELECT id FROM definition WHERE name = 'counted'")
+        keeper.client.wait_live(str(row["id"]))
+        bench.sample("m", 125)
+    assets = keeper.client.airflow("GET", f"/assets?name_pattern={STATISTICS_ASSET}")["assets"]
+    keeper.client.airflow("POST", "/assets/events", json={"asset_id": assets[0]["id"], "extra": {}})
+    keeper.client.wait(
+        "a run by the event", lambda: keeper.runs(STATISTICS, "asset_triggered"), TICKS_SECONDS
+    )
+    assert list(keeper.tasks("counted")) == ["m"]
