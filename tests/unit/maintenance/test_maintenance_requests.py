@@ -1,4 +1,4 @@
-"""Checks of what clients of document 002 send, each field by itself; the service knows how they go together."""
+"""Checks of what clients of document 002 send, field by field; how they go together the service knows."""
 
 from __future__ import annotations
 
