@@ -68,7 +68,7 @@ async def preview_maintenance_project(
     """What will be due of the objects of a project, in its order; of statistics by how they grew lately."""
     after = read_id_cursor(cursor)
     async with database.transaction() as connection:
-        _, rows = await OutlookService(connection, projects=caller.projects).preview(
+        rows = await OutlookService(connection, projects=caller.projects).preview(
             uid, months=months, organization_id=organization_id, after=after, limit=limit + 1
         )
     return page_of(rows, limit, OutlookResponse.model_validate, lambda row: id_cursor(row.position))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from itertools import takewhile
 from typing import Any, Final, Literal
 from zoneinfo import ZoneInfo
 
@@ -13,8 +14,8 @@ from include.kit.clock import Clock
 from include.kit.db import Connection, Repository
 from include.kit.sql import load_queries
 from include.maintenance.clock import maintenance_clock
-from include.maintenance.cycles import shift
-from include.maintenance.model import Project
+from include.maintenance.cycles import shift, start_of
+from include.maintenance.model import NATURAL, Project
 from include.maintenance.projects import ProjectService
 
 queries = load_queries(__file__, "outlook_queries.sql")
@@ -22,7 +23,7 @@ queries = load_queries(__file__, "outlook_queries.sql")
 MONTHS_MOST: Final = 12
 #: Moments that are told of an object at most: a cycle of hours has 8,784 in a year.
 POINTS_MOST: Final = 400
-#: Entries of a calendar, and names in each.
+#: Entries of a calendar, and names of objects in each.
 ENTRIES_MOST, NAMES_MOST = 5000, 10
 
 OutlookState = Literal["not_started", "no_data", "waiting", "noticed", "due", "overdue", "stopped"]
@@ -89,8 +90,8 @@ class OutlookService:
 
     async def preview(
         self, uid: str, *, months: int, organization_id: str | None = None, after: int, limit: int
-    ) -> tuple[Project, list[Outlook]]:
-        """Return a project and what will be due of its objects, in its order, until months from now.
+    ) -> list[Outlook]:
+        """Return what will be due of the objects of a project, in its order, until months from now.
 
         :raises NotFoundError, InvalidInputError: see `ProjectService.find`
         """
@@ -98,10 +99,12 @@ class OutlookService:
         project = await service.find(uid, organization_id)
         now = self.clock()
         until = shift(now, months, "月", ZoneInfo(project.timezone))
-        outlook = await self.repository.list_outlook(
-            project.id, now=now, until=until, points=POINTS_MOST, after=after, limit=limit
-        )
-        return project, outlook
+        rows = await self.repository.list_outlook(project.id, now=now, after=after, limit=limit)
+        following = _Following(until)
+        return [
+            Outlook(**values, following=following.of(project, base, passed, values, now))
+            for values, base, passed in rows
+        ]
 
     async def calendar(
         self, *, uid: str | None = None, organization_id: str | None = None
@@ -111,24 +114,71 @@ class OutlookService:
         if organization_id is not None:
             projects = [organization_id] if projects is None or organization_id in projects else []
         now = self.clock()
-        return await self.repository.list_calendar(
+        until = now + timedelta(days=365)
+        rows = await self.repository.list_calendar(
             projects=None if projects is None else list(projects),
             uid=uid,
             now=now,
-            until=now + timedelta(days=365),
-            points=366,
+            until=until,
             names=NAMES_MOST,
             limit=ENTRIES_MOST,
         )
+        following = _Following(until)
+        entries = []
+        for values, repeats, base, passed in rows:
+            entry = CalendarEntry(**values)
+            entries.append(entry)
+            if repeats is not None:
+                points = following.points(base, passed, repeats, entry.unit, entry.timezone)
+                entries += [replace(entry, due_at=point, state=None) for point in points]
+        return sorted(entries, key=lambda entry: entry.due_at)[:ENTRIES_MOST]
+
+
+class _Following:
+    """What is due after the next time, until a moment; worked out once for objects that stand alike."""
+
+    def __init__(self, until: datetime) -> None:
+        self.until = until
+        self.known: dict[tuple[object, ...], list[datetime]] = {}
+
+    def of(
+        self, project: Project, base: datetime | None, passed: int, values: Mapping[str, Any], now: datetime
+    ) -> list[datetime]:
+        if values["due_at"] is None or base is None:
+            return []
+        if project.cycle_type == NATURAL:
+            return self.points(base, passed, int(project.period_num), project.period_unit, project.timezone)
+        if not values["daily_growth"]:
+            return []
+        step = float(project.period_num / values["daily_growth"]) * 86_400
+        first = max(now, values["due_at"])
+        count = min(POINTS_MOST, int((self.until - first).total_seconds() / step))
+        return [first + timedelta(seconds=step * point) for point in range(1, count + 1)]
+
+    def points(self, base: datetime, passed: int, num: int, unit: str, timezone: str) -> list[datetime]:
+        """Return the points of a plan after those that passed."""
+        zone = ZoneInfo(timezone)
+        start = start_of(base, unit, zone)
+        key = (start, passed, num, unit, timezone)
+        if key not in self.known:
+            found = (shift(start, k * num, unit, zone) for k in range(passed + 1, passed + 1 + POINTS_MOST))
+            self.known[key] = list(takewhile(lambda moment: moment <= self.until, found))
+        return self.known[key]
 
 
 class _OutlookRepository(Repository):
     """One method a statement, on a connection whose transaction somebody else commits."""
 
-    async def list_outlook(self, project: int, **parameters: Any) -> list[Outlook]:
-        rows = await self._rows(queries.list_outlook, project=project, **parameters)
-        return [Outlook(**row) for row in rows]
+    async def list_outlook(
+        self, project: int, **parameters: Any
+    ) -> list[tuple[dict[str, Any], datetime | None, int]]:
+        """Return fields of `Outlook`, where the plan begins, and how many points of it passed."""
+        rows = [dict(row) for row in await self._rows(queries.list_outlook, project=project, **parameters)]
+        return [(row, row.pop("base"), row.pop("passed")) for row in rows]
 
-    async def list_calendar(self, **parameters: Any) -> list[CalendarEntry]:
-        rows: list[Mapping[str, Any]] = await self._rows(queries.list_calendar, **parameters)
-        return [CalendarEntry(**row) for row in rows]
+    async def list_calendar(
+        self, **parameters: Any
+    ) -> list[tuple[dict[str, Any], int | None, datetime, int]]:
+        """Return fields of `CalendarEntry`, the period of what repeats, and the same as above."""
+        rows = [dict(row) for row in await self._rows(queries.list_calendar, **parameters)]
+        return [(row, row.pop("repeats"), row.pop("base"), row.pop("passed")) for row in rows]

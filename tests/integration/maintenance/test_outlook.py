@@ -18,8 +18,7 @@ from tests.maintenance_rows import Bench, local
 async def preview(bench: Bench, uid: str, months: int = 12, **page: int) -> list[Outlook]:
     async with bench.database.transaction() as connection:
         service = OutlookService(connection, projects=bench.projects, clock=bench.clock)
-        _, found = await service.preview(uid, months=months, **{"after": 0, "limit": 100, **page})
-        return found
+        return await service.preview(uid, months=months, **{"after": 0, "limit": 100, **page})
 
 
 async def calendar(bench: Bench, **wanted: str) -> list[CalendarEntry]:
