@@ -103,6 +103,24 @@ def start_run(
         raise DagNotParsedError(f"Airflow does not know the DAG {dag_id} yet") from error
 
 
+def emit_asset_event(name: str, extra: Mapping[str, Any]) -> bool:
+    """Tell the DAGs that are scheduled on an asset that it changed.
+
+    :returns: whether Airflow knows the asset; no DAG is scheduled on one that it does not know
+    """
+    from airflow.assets.manager import asset_manager
+    from airflow.models.asset import AssetModel
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    with create_session(scoped=False) as session:
+        asset = session.scalar(select(AssetModel).where(AssetModel.name == name).limit(1))
+        if asset is None:
+            return False
+        asset_manager.register_asset_change(asset=asset, extra=dict(extra), session=session)
+        return True
+
+
 def airflow_health() -> dict[str, str]:
     """Return `healthy`, `unhealthy` or `absent` for each of `COMPONENTS`."""
     from airflow.api.common.airflow_health import get_airflow_health

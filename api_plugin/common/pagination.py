@@ -77,6 +77,21 @@ def read_key_cursor(cursor: str | None) -> str:
     raise _bad_cursor()
 
 
+def pair_cursor(first: str, second: str) -> str:
+    """Return the cursor of a list ordered by two keys."""
+    return _encode([first, second])
+
+
+def read_pair_cursor(cursor: str | None) -> tuple[str, str]:
+    """Return the keys after which a page begins. Raises InvalidInputError naming `cursor`."""
+    if cursor is None:
+        return "", ""
+    match _decode(cursor):
+        case [str(first), str(second)] if first.isprintable() and second.isprintable():
+            return first, second
+    raise _bad_cursor()
+
+
 def moment_cursor(moment: datetime, last_id: int) -> str:
     """Return the cursor of a list ordered by (moment, id)."""
     return _encode([moment.isoformat(), last_id])

@@ -18,16 +18,21 @@ from api_plugin.management import (
     device_routes,
     event_routes,
     ledger_routes,
+    maintenance_attachment_routes,
+    maintenance_object_routes,
+    maintenance_routes,
     metering_routes,
     reading_routes,
     routes,
     service_point_routes,
+    statistic_routes,
     status_routes,
     tariff_routes,
     timer_routes,
 )
 from api_plugin.management.device_event_schemas import DeviceEventsBody
 from api_plugin.management.reading_schemas import ReadingsBody
+from api_plugin.management.statistic_schemas import SamplesBody
 from include.events.courier import delivering
 from include.kit.db import Database
 
@@ -45,10 +50,19 @@ for part in (
     device_event_routes,
     timer_routes,
     batch_routes,
+    maintenance_routes,
+    maintenance_object_routes,
+    maintenance_attachment_routes,
+    statistic_routes,
     event_routes,
     status_routes,
 ):
     router.include_router(part.router)
+
+
+open_router = APIRouter()
+for part in (status_routes, maintenance_routes):
+    open_router.include_router(part.open_router)
 
 
 @asynccontextmanager
@@ -64,8 +78,9 @@ API = Api(
     title="Carillon",
     description="Schedules, definitions, executions and why they did or did not run.",
     router=router,
-    open_router=status_routes.open_router,
+    open_router=open_router,
+    body_limit=maintenance_attachment_routes.body_limit,
     error_form=problem_form,
-    bodies=(Problem, ReadingsBody, DeviceEventsBody),
+    bodies=(Problem, ReadingsBody, DeviceEventsBody, SamplesBody),
     background=background,
 )

@@ -28,8 +28,12 @@ router = APIRouter(tags=["events"], responses={**PROBLEMS, **MISSING})
 
 URL_LONGEST = 2048
 
-Resource = Literal["batchtask"]
-ProjectId = Annotated[str, AfterValidator(check_project)]
+Resource = Literal["batchtask", "maintenance.task"]
+ProjectId = Annotated[
+    str,
+    AfterValidator(lambda text: text and check_project(text)),
+    Field(description="empty: of what belongs to no project, for tokens that are not restricted to any"),
+]
 
 
 def _once(resources: list[Resource]) -> list[Resource]:

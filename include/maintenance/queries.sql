@@ -220,30 +220,3 @@ SELECT h.uid, h.id, h.kind, h.description, h.handler_ids, h.handler_names, h.fee
        h.created_by, h.updated_at, h.last_modified_by, t.uid AS task_uid
 FROM maintenance_handle h JOIN maintenance_task t ON t.id = h.task_id
 WHERE h.uid = %(uid)s AND (%(projects)s::text[] IS NULL OR h.organization_id = ANY(%(projects)s))
-
--- name: lock_anchors
--- The totals that objects of a statistic had at their anchors, as its samples say now.
-SELECT s.definition_id, s.object_id,
-       coalesce((SELECT a.total FROM statistic_sample a
-                 WHERE a.statistic_id = x.id AND a.object_id = s.object_id AND a.at <= s.anchor_at
-                 ORDER BY a.at DESC LIMIT 1), 0) AS total
-FROM statistic x
-JOIN maintenance_project p ON p.statistics_id = x.uid AND p.cycle_type = '统计周期'
-JOIN definition d ON d.id = p.definition_id AND coalesce(d.project_id, '') = x.organization_id
-JOIN maintenance_state s ON s.definition_id = p.definition_id
-WHERE x.id = %(statistic)s AND s.object_id = ANY(%(object_ids)s) AND d.deleted_at IS NULL
-  AND s.anchor_total IS NOT NULL
-ORDER BY s.definition_id, s.object_id
-FOR SHARE OF d FOR UPDATE OF s
-
--- name: shift_anchors
--- Objects whose totals at their anchors were corrected are as far from what is due as they were.
-WITH shifted AS (
-    UPDATE maintenance_state s
-    SET anchor_total = s.anchor_total + by.shift, due_total = s.due_total + by.shift
-    FROM unnest(%(projects)s::bigint[], %(object_ids)s::text[], %(shifts)s::numeric[])
-         AS by (definition_id, object_id, shift)
-    WHERE (s.definition_id, s.object_id) = (by.definition_id, by.object_id)
-    RETURNING s.open_task_id, s.due_total
-)
-UPDATE maintenance_task t SET due_total = shifted.due_total FROM shifted WHERE t.id = shifted.open_task_id

@@ -128,19 +128,6 @@ class MaintenanceRepository(Repository):
     async def work_out(self, project: int, object_id: str | None = None) -> None:
         await self._do(queries.work_out, project=project, object_id=object_id)
 
-    async def lock_anchors(self, statistic: int, object_ids: Sequence[str]) -> dict[tuple[int, str], Decimal]:
-        """Return the totals at the anchors of objects, by project and object."""
-        rows = await self._rows(queries.lock_anchors, statistic=statistic, object_ids=list(object_ids))
-        return {(row["definition_id"], row["object_id"]): row["total"] for row in rows}
-
-    async def shift_anchors(self, shifts: Mapping[tuple[int, str], Decimal]) -> None:
-        await self._do(
-            queries.shift_anchors,
-            projects=[project for project, _ in shifts],
-            object_ids=[object_id for _, object_id in shifts],
-            shifts=list(shifts.values()),
-        )
-
     # --- tasks
 
     async def follow_plan(self, project: int, now: datetime) -> None:

@@ -29,6 +29,7 @@ from include.schedules.parsing import requested_dag_ids
 from include.schedules.snapshot import read_snapshot, write_snapshot
 from include.schedules.timetables import CrontabTimetable, OnceTimetable, WindowTimetable
 from include.settings import get_settings
+from include.statistics.model import STATISTICS_ASSET
 
 log = logging.getLogger(__name__)
 queries = load_queries(__file__)
@@ -83,10 +84,6 @@ that are due or overdue by now.
 - What a run did stands in its task's log, by project; the tasks in `/carillon/v1/maintenance`.
 """
 )
-
-#: Samples of a statistic came to a threshold: maintenance by statistics is looked at without waiting for the
-#: hour.
-STATISTICS_ASSET = "carillon_statistics"
 
 #: When maintenance is looked at whose clock runs fast.
 EVERY_MINUTE = "0 * * * * *"

@@ -12,8 +12,10 @@ from typing import Literal, get_args
 
 from include.errors import AuthenticationError, InvalidInputError, PermissionDeniedError, TokenExpiredError
 
-ApiName = Literal["crontab", "management", "billing", "timers", "maintenance", "iot"]
+ApiName = Literal["crontab", "management", "billing", "timers", "maintenance", "iot", "calendar"]
 API_NAMES: tuple[str, ...] = get_args(ApiName)
+#: No API of its own: what opens this alone may stand in the address of a calendar that programs subscribe to.
+CALENDAR: ApiName = "calendar"
 
 SECRET_BYTES = 20
 NAME_LONGEST = 200

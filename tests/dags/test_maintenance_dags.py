@@ -19,9 +19,9 @@ from airflow.timetables.base import DataInterval, TimeRestriction
 from include.kit.db import Database
 from include.maintenance.operators import EvaluateOperator
 from include.schedules import timetables
-from include.schedules.factory import STATISTICS_ASSET
 from include.schedules.timetables import CrontabTimetable
 from include.settings import get_settings
+from include.statistics.model import STATISTICS_ASSET
 from plugins.carillon_plugin import CarillonPlugin
 from tests.maintenance_rows import Bench, local
 

@@ -9,16 +9,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import psycopg
 import pytest
-from psycopg.rows import dict_row
 
-from include.kit.db import Database
-from include.schedules.factory import STATISTICS_ASSET
 from tests.e2e.client import Client
 from tests.e2e.conftest import Launcher, Up
 from tests.e2e.receiver import Receiver
-from tests.maintenance_rows import Bench
 
 #: Days in a minute, and what a start and a tick may take where others use the machine, too.
 SPEED = 1440
@@ -135,19 +130,20 @@ def test_a_dag_test_evaluates(keeper: Keeper) -> None:
 
 
 def test_samples_start_it_at_once(keeper: Keeper) -> None:
-    """A statistic that grew to its threshold, and the event that says so."""
-    url = keeper.client.up.instance.database_url
-    with psycopg.connect(url, autocommit=True, row_factory=dict_row) as connection:
-        bench = Bench(Database(url), connection, now=datetime.now(UTC))
-        bench.sample("m", 100)
-        keeper.create(
-            "counted", cycle_type="统计周期", statistics_id="st", period_num=25, object_id_list=["m"]
-        )
-        [row] = keeper.client.rows("SELECT id FROM definition WHERE name = 'counted'")
-        keeper.client.wait_live(str(row["id"]))
-        bench.sample("m", 125)
-    assets = keeper.client.airflow("GET", f"/assets?name_pattern={STATISTICS_ASSET}")["assets"]
-    keeper.client.airflow("POST", "/assets/events", json={"asset_id": assets[0]["id"], "extra": {}})
+    """A statistic that grows to its threshold, told over the own API."""
+    statistic = {"name": "Running hours"}
+    keeper.client.own("PUT", "/statistics/hours", json=statistic)
+    keeper.create(
+        "counted", cycle_type="统计周期", statistics_id="hours", period_num=25, object_id_list=["m"]
+    )
+    [row] = keeper.client.rows("SELECT id FROM definition WHERE name = 'counted'")
+    keeper.client.wait_live(str(row["id"]))
+    for value in (100, 125):
+        # Its moment is the present one by the clock of maintenance.
+        now = keeper.client.own("PUT", "/statistics/hours", json=statistic)["updated_at"]
+        rows = [{"object_id": "m", "at": now, "value": value}]
+        report = keeper.client.own("POST", "/statistics/hours/samples", json={"rows": rows})
+        assert report["crossed"] == (value == 125)
     keeper.client.wait(
         "a run by the event", lambda: keeper.runs(STATISTICS, "asset_triggered"), TICKS_SECONDS
     )

@@ -105,3 +105,10 @@ def test_a_part_that_airflow_does_not_have_is_absent(monkeypatch):
         "triggerer": "absent",
         "dag_processor": "absent",
     }
+
+
+def test_an_asset_that_no_dag_is_scheduled_on_is_told_nothing(metadata_session):
+    from airflow.models.asset import AssetModel
+
+    AssetModel.__table__.create(metadata_session.kw["bind"])
+    assert airflow_adapter.emit_asset_event("carillon_statistics", {"crossed": 1}) is False

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from include.errors import InvalidInputError
-from include.maintenance.anchors import keeping_anchors
 from include.maintenance.model import STATISTICS, Project
 from tests.maintenance_rows import Bench, local
 
@@ -133,25 +131,6 @@ class TestChanges:
             shown += bench.tasks("state", "below_threshold")
         assert shown == [("due", False), ("due", True), ("due", False)]
 
-    async def test_a_correction_of_before_the_anchor_is_no_progress(self, bench: Bench):
-        """The first sample becomes less by 50, so that all after it have grown by 50 more."""
-        bench.sample("a", 10)
-        record(bench, [("a", -2, 0), ("a", -1, 10)])
-        await create(bench, notice_num=0)
-        bench.sample("a", 30)
-        record(bench, [("a", 1, 30)])
-        async with bench.database.transaction() as connection, keeping_anchors(connection, 1, ["a"]):
-            await connection.execute("UPDATE statistic_sample SET total = total + 50 WHERE total > 0")
-            await connection.execute("UPDATE statistic_value SET total = total + 50")
-        await bench.tick()
-        assert bench.open() == {}
-        assert due_total(bench) == 85
-        async with bench.database.transaction() as connection, keeping_anchors(connection, 1, ["a"]):
-            await connection.execute("UPDATE statistic_sample SET total = total + 5 WHERE total = 80")
-            await connection.execute("UPDATE statistic_value SET total = total + 5")
-        await bench.tick()
-        assert bench.tasks("state", "due_total") == [("due", 85)]
-
     async def test_another_statistic_counts_from_now(self, bench: Bench):
         bench.sample("a", 100)
         bench.sample("a", 7, uid="other")
@@ -173,15 +152,6 @@ class TestChanges:
         bench.sample("a", 300)
         await bench.project("change", project.uid, {"cycle_type": STATISTICS, "period_num": Decimal(25)})
         assert due_total(bench) == 325
-
-
-def record(bench: Bench, samples: list[tuple[str, int, int]]) -> None:
-    """Write samples of the first statistic: object, hours from now, total."""
-    for object_id, hours, total in samples:
-        bench.connection.execute(
-            "INSERT INTO statistic_sample VALUES (1, %s, %s, %s, %s)",
-            [object_id, bench.now + timedelta(hours=hours), total, total],
-        )
 
 
 def due_total(bench: Bench) -> Any:

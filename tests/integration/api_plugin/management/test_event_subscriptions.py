@@ -51,6 +51,12 @@ class TestCreate:
         answer = await client.post(PATH, json={**BODY, "project_id": "p3"})
         assert (answer.status_code, answer.json()["detail"]) == (404, "there is no project 'p3'")
 
+    async def test_what_belongs_to_no_project_is_for_tokens_of_all(self, client, client_of, database):
+        assert (await client.post(PATH, json={**BODY, "project_id": ""})).status_code == 404
+        everybody = await client_of("management", await make_token(database))
+        assert (await add(everybody, project_id=""))["project_id"] == ""
+        assert (await client.get(f"{PATH}/1")).status_code == 404
+
     async def test_409_too_many(self, client, connection):
         await add(client)
         connection.execute(
@@ -73,9 +79,9 @@ class TestCreate:
             ({"url": ""}, "url", "must have at least 1 character"),
             ({"url": "http://example.com/" + "x" * 2048}, "url", "must have at most 2048 characters"),
             ({"resources": []}, "resources", "should have at least 1 item"),
-            ({"resources": ["meter"]}, "resources.0", "must be 'batchtask'"),
+            ({"resources": ["meter"]}, "resources.0", "must be 'batchtask' or 'maintenance.task'"),
             ({"resources": ["batchtask", "batchtask"]}, "resources", "names a resource twice"),
-            ({"project_id": ""}, "project_id", "must have 1 to 64 printable characters"),
+            ({"project_id": "x" * 65}, "project_id", "must have 1 to 64 printable characters"),
             ({"secret": "mine"}, "secret", "is not a field of this request"),
         ],
     )
