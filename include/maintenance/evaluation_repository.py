@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
+
+from psycopg import AsyncCursor
+from psycopg.rows import DictRow
 
 from include.kit.db import Repository
 from include.kit.sql import load_queries
@@ -15,10 +19,15 @@ queries = load_queries(__file__, "evaluation_queries.sql")
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A project in which something may be to do, and for how many objects."""
+    """A project in which something may be to do.
+
+    :ivar open: tasks that may move
+    :ivar ripe: objects that may need one
+    """
 
     id: int
-    count: int
+    open: int
+    ripe: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +51,16 @@ class EvaluationRepository(Repository):
         return [Waiting(**row) for row in rows]
 
     async def take_first_samples(self, projects: Sequence[int]) -> None:
-        await self.connection.execute(queries.take_first_samples, {"projects": list(projects)})
+        await self._planned(queries.take_first_samples, projects=list(projects))
 
     async def move_tasks(self, projects: Sequence[int], now: datetime) -> list[Moved]:
-        rows = await self._rows(queries.move_tasks, projects=list(projects), now=now)
-        return [Moved(**row) for row in rows]
+        cursor = await self._planned(queries.move_tasks, projects=list(projects), now=now)
+        return [Moved(**row) for row in await cursor.fetchall()]
 
     async def open_tasks(self, projects: Sequence[int], now: datetime) -> list[Moved]:
-        rows = await self._rows(queries.open_tasks, projects=list(projects), now=now)
-        return [Moved(**row) for row in rows]
+        cursor = await self._planned(queries.open_tasks, projects=list(projects), now=now)
+        return [Moved(**row) for row in await cursor.fetchall()]
+
+    async def _planned(self, statement: str, **parameters: Any) -> AsyncCursor[DictRow]:
+        # Prepared, a statement keeps a plan for any chunk, which took half a minute for 5,000 tasks.
+        return await self.connection.execute(statement, parameters, prepare=False)

@@ -72,6 +72,11 @@ class Keeper:
         ]
         return [json.loads(value) if isinstance(value, str) else value for value in values]
 
+    def reported(self, dag_id: str, uid: str) -> int:
+        """Return how many tasks of a project runs say that they opened or moved."""
+        projects = [one for run in self.runs(dag_id, "scheduled") for one in run["projects"]]
+        return sum(one["noticed"] + one["due"] + one["overdue"] for one in projects if one["uid"] == uid)
+
 
 @pytest.fixture(scope="module")
 def keeper(prepare: Launcher) -> Iterator[Keeper]:
@@ -90,10 +95,7 @@ def test_noticed_handled_and_due_again(keeper: Keeper) -> None:
     keeper.create("short")
     first = keeper.wait_task("short", "a")
     assert keeper.wait_task("short", "c") != first
-    found = [
-        one for run in keeper.runs(DAILY, "scheduled") for one in run["projects"] if one["uid"] == "short"
-    ]
-    assert sum(one["noticed"] + one["due"] + one["overdue"] for one in found) >= 2
+    keeper.client.wait("a run that says so", lambda: keeper.reported(DAILY, "short") >= 2, TICKS_SECONDS)
     handle = keeper.call("v2_handle", task_id=first, handler_id_list=[1], handler_name_list=["Li"], fee=12.5)
     assert handle["uid"].startswith("MTH")
     second = keeper.wait_task("short", "a", after=first)

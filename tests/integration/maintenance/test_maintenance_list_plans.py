@@ -69,7 +69,7 @@ def many(connection: psycopg.Connection) -> None:
         " SELECT id, organization_id, 'HANDLE', '', '[]', ARRAY[(id % 1000)::text], ARRAY['Ann'], 0,"
         " md5(id::text), '\"\"', created_at, updated_at FROM maintenance_task WHERE state = 'handled'"
     )
-    connection.execute("ANALYZE maintenance_task, maintenance_handle")
+    connection.execute("VACUUM ANALYZE maintenance_task, maintenance_handle")
     yield
     # Statistics are not emptied with the tables.
     connection.execute("CREATE TABLE this_database_is_used_up ()")

@@ -286,3 +286,29 @@ class TestHandle:
         assert (shown["fee"], shown["handler_id_list"], shown["task_id"]) == (0, [], task)
         page = await call(client, "get_v2_handle_list", where_and=[["kind", "=", "IGNORE"]])
         assert [row["uid"] for row in page["data"]] == [handle["uid"]]
+
+
+class TestFilters:
+    @pytest.mark.parametrize("action", ["get_v2_project_list", "get_v2_task_list", "get_v2_handle_list"])
+    @pytest.mark.parametrize(
+        ("where", "info"),
+        [
+            (
+                [["colour", "=", "red"]],
+                'where_and.0: ["colour","=","red"]: there is no such field, but uid, ',
+            ),
+            ([["uid", "~", "a"]], 'where_and.0: ["uid","~","a"]: there is no such operator, but =, '),
+            ([["uid", "=", "a"], ["uid", "="]], 'where_and.1: ["uid","="]: must be [field, operator, value]'),
+            ([[["uid", "=", "a"]]], 'where_and.0: [["uid","=","a"]]: must be [field, operator, value]'),
+            ([[[["uid", "=", "a"]]]], 'where_and.0: [[["uid","=","a"]]]: must be [field, operator, value]'),
+            ([["uid", "in", [["a"]]]], 'where_and.0: ["uid","in",[["a"]]]: takes texts'),
+            ([["uid", "=", "a" * 17_000]], "where_and: must have at most 16384 bytes"),
+            ('[["uid","=","a"],]', "where_and: is not JSON"),
+            ("uid = 'a' OR 1=1", "where_and: is not JSON"),
+            ({"uid": "a"}, "where_and: must be a list of [field, operator, value]"),
+            ([["created", ">", "yesterday"]], "where_and.0: "),
+            ([["uid", "=", "a"]] * 21, "where_and: must have at most 20 conditions"),
+        ],
+    )
+    async def test_10013_shows_the_triple(self, client, action, where, info):
+        assert (await refused(client, action, where_and=where)).startswith(info)
