@@ -12,7 +12,7 @@ from datetime import datetime
 from include.kit.clock import Clock
 from include.kit.db import Connection, Database
 from include.maintenance.clock import maintenance_clock
-from include.maintenance.evaluation_repository import EvaluationRepository, Moved, Waiting
+from include.maintenance.evaluation_repository import EvaluationRepository, Moved
 
 #: Objects of a transaction; a project, which has ten thousand at most, is not divided.
 CHUNK = 5000
@@ -24,9 +24,7 @@ async def evaluate(connection: Connection, projects: Sequence[int], now: datetim
     :param projects: ids of their definitions
     """
     repository = EvaluationRepository(connection)
-    await repository.take_first_samples(projects)
-    moved = await repository.move_tasks(projects, now)
-    return moved + await repository.open_tasks(projects, now)
+    return await repository.move_tasks(projects, now) + await _open(repository, projects, now)
 
 
 async def evaluate_schedule(
@@ -37,19 +35,29 @@ async def evaluate_schedule(
     async with database.transaction() as connection:
         waiting = await EvaluationRepository(connection).list_waiting(schedule_id, now)
     moved: list[Moved] = []
-    for projects in _chunks(waiting):
+    # A task that was opened is what it is by now, so nothing is left to move.
+    for projects in _chunks((project.id, project.open) for project in waiting):
         async with database.transaction() as connection:
-            moved += await evaluate(connection, projects, now)
+            moved += await EvaluationRepository(connection).move_tasks(projects, now)
+    for projects in _chunks((project.id, project.ripe) for project in waiting):
+        async with database.transaction() as connection:
+            moved += await _open(EvaluationRepository(connection), projects, now)
     return moved
 
 
-def _chunks(waiting: Iterable[Waiting]) -> Iterator[list[int]]:
-    """Yield ids of projects that have some thousand objects together."""
+async def _open(repository: EvaluationRepository, projects: Sequence[int], now: datetime) -> list[Moved]:
+    await repository.take_first_samples(projects)
+    return await repository.open_tasks(projects, now)
+
+
+def _chunks(counts: Iterable[tuple[int, int]]) -> Iterator[list[int]]:
+    """Yield ids of projects that have some thousand objects together; those that have none are left out."""
     chunk: list[int] = []
     size = 0
-    for project in waiting:
-        chunk.append(project.id)
-        size += project.count
+    for project, count in counts:
+        if count:
+            chunk.append(project)
+            size += count
         if size >= CHUNK:
             yield chunk
             chunk, size = [], 0

@@ -1,24 +1,28 @@
 -- name: list_waiting
--- The active projects of a schedule in which something may be to do at a moment, with how many objects of each.
+-- The active projects of a schedule that have open tasks, or objects to open some for at a moment, and how many.
 WITH live AS (
-    SELECT d.id FROM definition d
+    SELECT d.id, coalesce(d.project_id, '') AS organization_id FROM definition d
     WHERE d.schedule_id = %(schedule)s AND d.enabled AND d.deleted_at IS NULL
 )
-SELECT id, sum(count)::integer AS count
+SELECT id, sum(open)::integer AS open, sum(ripe)::integer AS ripe
 FROM (
-    SELECT live.id, count(*) FROM live JOIN maintenance_task t ON t.definition_id = live.id
+    SELECT live.id, count(*) AS open, 0 AS ripe FROM live JOIN maintenance_task t ON t.definition_id = live.id
     WHERE t.state IN ('noticed', 'due', 'overdue', 'stopped')
     GROUP BY live.id
     UNION ALL
-    SELECT live.id, count(*) FROM live JOIN maintenance_state s ON s.definition_id = live.id
+    SELECT live.id, 0, count(*) FROM live JOIN maintenance_state s ON s.definition_id = live.id
     WHERE s.open_task_id IS NULL AND s.notice_at <= %(now)s
     GROUP BY live.id
     UNION ALL
-    SELECT live.id, count(*)
+    SELECT live.id, 0, count(*)
     FROM live
     JOIN maintenance_project p ON p.definition_id = live.id AND p.cycle_type = '统计周期'
+    JOIN statistic x ON x.organization_id = live.organization_id AND x.uid = p.statistics_id
     JOIN maintenance_state s ON s.definition_id = live.id
-    WHERE s.open_task_id IS NULL
+    JOIN statistic_value v ON v.statistic_id = x.id AND v.object_id = s.object_id
+    WHERE s.open_task_id IS NULL AND s.anchor_at IS NOT NULL
+      AND (s.anchor_total IS NULL
+           OR v.total >= s.due_total - maintenance_ahead(p.notice_num, p.notice_unit, x.unit, v.daily_growth))
     GROUP BY live.id
 ) AS waiting
 GROUP BY id

@@ -19,10 +19,15 @@ queries = load_queries(__file__, "evaluation_queries.sql")
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A project in which something may be to do, and for how many objects."""
+    """A project in which something may be to do.
+
+    :ivar open: tasks that may move
+    :ivar ripe: objects that may need one
+    """
 
     id: int
-    count: int
+    open: int
+    ripe: int
 
 
 @dataclass(frozen=True, slots=True)
