@@ -47,11 +47,13 @@ LIMIT 1
 DELETE FROM statistic WHERE id = %(id)s
 
 -- name: other_values
--- Of these samples those whose object has another value at that moment.
+-- Of these samples those whose object has another value at that moment. Here and below LATERAL and OFFSET 0 make
+-- a look-up for each row of the request of what would else be planned by guesses about how few rows there are.
 SELECT g.row, s.value
 FROM unnest(%(object_ids)s::text[], %(ats)s::timestamptz[], %(values)s::numeric[]) WITH ORDINALITY
      AS g (object_id, at, value, row)
-JOIN statistic_sample s ON s.statistic_id = %(id)s AND s.object_id = g.object_id AND s.at = g.at
+CROSS JOIN LATERAL (SELECT value FROM statistic_sample x
+                     WHERE x.statistic_id = %(id)s AND x.object_id = g.object_id AND x.at = g.at OFFSET 0) s
 WHERE s.value <> g.value
 ORDER BY g.row
 
@@ -65,35 +67,41 @@ DELETE FROM statistic_sample WHERE statistic_id = %(id)s AND object_id = %(objec
 WITH given AS MATERIALIZED (
     SELECT object_id, at, value
     FROM unnest(%(object_ids)s::text[], %(ats)s::timestamptz[], %(values)s::numeric[]) AS g (object_id, at, value)
-), start AS MATERIALIZED (
-    SELECT s.object_id, s.since, p.value, coalesce(p.total, 0) AS total
+), known AS (
+    -- The sample before the first that is given, with its total, and all from there on.
+    SELECT s.object_id, x.at, x.value, x.total
     FROM (SELECT object_id, min(at) AS since FROM given GROUP BY object_id) s
-    LEFT JOIN LATERAL (SELECT value, total FROM statistic_sample x
-                        WHERE x.statistic_id = %(id)s AND x.object_id = s.object_id AND x.at < s.since
-                        ORDER BY x.at DESC LIMIT 1) p ON true
-), following AS (
-    SELECT object_id, at, value FROM given WHERE value IS NOT NULL
-    UNION ALL
-    SELECT x.object_id, x.at, x.value
-    FROM start s
-    JOIN statistic_sample x ON x.statistic_id = %(id)s AND x.object_id = s.object_id AND x.at >= s.since
-    WHERE NOT EXISTS (SELECT FROM given g WHERE g.object_id = x.object_id AND g.at = x.at)
+    CROSS JOIN LATERAL (
+        (SELECT at, value, total FROM statistic_sample x
+          WHERE x.statistic_id = %(id)s AND x.object_id = s.object_id AND x.at < s.since
+          ORDER BY x.at DESC LIMIT 1)
+        UNION ALL
+        SELECT at, value, NULL FROM statistic_sample x
+         WHERE x.statistic_id = %(id)s AND x.object_id = s.object_id AND x.at >= s.since) x
+), merged AS (
+    SELECT DISTINCT ON (object_id, at) object_id, at, value, total
+    FROM (SELECT object_id, at, value, NULL AS total, true AS given FROM given
+          UNION ALL
+          SELECT object_id, at, value, total, false FROM known) both_of_them
+    ORDER BY object_id, at, given DESC
 ), stepped AS (
-    SELECT f.object_id, f.at, f.value, s.total AS base, coalesce(lag(f.value) OVER counter, s.value) AS before
-    FROM following f JOIN start s USING (object_id)
-    WINDOW counter AS (PARTITION BY f.object_id ORDER BY f.at)
-), grown AS (
-    SELECT object_id, at, value, base,
-           CASE WHEN %(kind)s = 'delta' THEN value
-                WHEN before IS NULL THEN 0
-                WHEN value < before THEN value
-                ELSE value - before END AS growth,
-           %(kind)s = 'cumulative' AND coalesce(value < before, false) AS reset
+    SELECT object_id, at, value, total, lag(value) OVER (PARTITION BY object_id ORDER BY at) AS before
+    FROM merged
+    WHERE value IS NOT NULL
+), counted AS (
+    SELECT object_id, at, value, total IS NULL AS anew,
+           %(kind)s = 'cumulative' AND coalesce(value < before, false) AS reset,
+           sum(CASE WHEN total IS NOT NULL THEN total
+                    WHEN %(kind)s = 'delta' THEN value
+                    WHEN before IS NULL THEN 0
+                    WHEN value < before THEN value
+                    ELSE value - before END) OVER (PARTITION BY object_id ORDER BY at) AS total
     FROM stepped
 )
 INSERT INTO statistic_sample AS s (statistic_id, object_id, at, value, total, reset)
-SELECT %(id)s, object_id, at, value, base + sum(growth) OVER (PARTITION BY object_id ORDER BY at), reset
-FROM grown
+SELECT %(id)s, object_id, at, value, total, reset
+FROM counted
+WHERE anew
 ORDER BY object_id, at
 ON CONFLICT (statistic_id, object_id, at) DO UPDATE
 SET value = excluded.value, total = excluded.total, reset = excluded.reset
@@ -110,56 +118,54 @@ RETURNING object_id
 
 -- name: put_values
 -- The last sample of each object, with what it grows by a day; says what was the last one before.
-WITH known AS (
-    SELECT object_id, at, total FROM statistic_value
-    WHERE statistic_id = %(id)s AND object_id = ANY(%(object_ids)s)
-), latest AS (
-    SELECT o.object_id, l.at, l.value, l.total
+WITH latest AS MATERIALIZED (
+    SELECT o.object_id, l.at, l.value, l.total, k.at AS known_at, k.total AS known_total,
+           CASE WHEN n.samples = 3
+                THEN (l.total - f.total) / (extract(epoch FROM l.at - f.at) / 86400) END AS daily_growth
     FROM unnest(%(object_ids)s::text[]) AS o (object_id)
     CROSS JOIN LATERAL (SELECT at, value, total FROM statistic_sample s
                          WHERE s.statistic_id = %(id)s AND s.object_id = o.object_id
                          ORDER BY at DESC LIMIT 1) l
-), put AS (
-    INSERT INTO statistic_value AS v (statistic_id, object_id, at, value, total, daily_growth)
-    SELECT %(id)s, l.object_id, l.at, l.value, l.total,
-           CASE WHEN n.samples = 3
-                THEN (l.total - f.total) / (extract(epoch FROM l.at - f.at) / 86400) END
-    FROM latest l
     CROSS JOIN LATERAL (SELECT at, total FROM statistic_sample s
-                         WHERE s.statistic_id = %(id)s AND s.object_id = l.object_id
+                         WHERE s.statistic_id = %(id)s AND s.object_id = o.object_id
                            AND s.at >= l.at - interval '30 days'
                          ORDER BY at LIMIT 1) f
     CROSS JOIN LATERAL (SELECT count(*) AS samples
                         FROM (SELECT FROM statistic_sample s
-                               WHERE s.statistic_id = %(id)s AND s.object_id = l.object_id
+                               WHERE s.statistic_id = %(id)s AND s.object_id = o.object_id
                                  AND s.at >= l.at - interval '30 days' LIMIT 3) three) n
-    ORDER BY l.object_id
+    LEFT JOIN LATERAL (SELECT at, total FROM statistic_value v
+                        WHERE v.statistic_id = %(id)s AND v.object_id = o.object_id OFFSET 0) k ON true
+), put AS (
+    INSERT INTO statistic_value AS v (statistic_id, object_id, at, value, total, daily_growth)
+    SELECT %(id)s, object_id, at, value, total, daily_growth FROM latest ORDER BY object_id
     ON CONFLICT (statistic_id, object_id) DO UPDATE
     SET at = excluded.at, value = excluded.value, total = excluded.total, daily_growth = excluded.daily_growth
-    RETURNING object_id
 )
-SELECT p.object_id, k.at AS known_at, k.total AS known_total FROM put p LEFT JOIN known k USING (object_id)
+SELECT object_id, known_at, known_total FROM latest
 
 -- name: lock_anchors
 -- The states of objects whose anchors the samples from a moment on may reach: what was counted by their anchors.
-WITH touched AS (
-    SELECT * FROM unnest(%(object_ids)s::text[], %(sinces)s::timestamptz[]) AS t (object_id, since)
-), based AS MATERIALIZED (
-    SELECT s.definition_id, s.object_id, s.anchor_at
-    FROM maintenance_project p
-    JOIN definition d ON d.id = p.definition_id
-    JOIN maintenance_state s ON s.definition_id = p.definition_id
-    JOIN touched t ON t.object_id = s.object_id
-    WHERE p.cycle_type = '统计周期' AND p.statistics_id = %(uid)s AND d.deleted_at IS NULL
-      AND coalesce(d.project_id, '') = %(organization_id)s
-      AND s.anchor_at IS NOT NULL AND (s.anchor_total IS NULL OR t.since <= s.anchor_at)
+WITH reached AS MATERIALIZED (
+    SELECT s.definition_id, s.object_id
+    FROM unnest(%(object_ids)s::text[], %(sinces)s::timestamptz[]) AS t (object_id, since)
+    CROSS JOIN LATERAL (
+        SELECT definition_id, object_id FROM maintenance_state
+        WHERE object_id = t.object_id AND anchor_at IS NOT NULL
+          AND (anchor_total IS NULL OR t.since <= anchor_at) OFFSET 0) s
+    CROSS JOIN LATERAL (
+        SELECT FROM maintenance_project p JOIN definition d ON d.id = p.definition_id
+        WHERE p.definition_id = s.definition_id AND p.cycle_type = '统计周期' AND p.statistics_id = %(uid)s
+          AND d.deleted_at IS NULL AND coalesce(d.project_id, '') = %(organization_id)s OFFSET 0) p
     ORDER BY s.definition_id, s.object_id
-    FOR UPDATE OF s
 )
-SELECT b.definition_id, b.object_id, coalesce(a.total, 0) AS total
-FROM based b
+SELECT s.definition_id, s.object_id, coalesce(a.total, 0) AS total
+FROM reached r
+CROSS JOIN LATERAL (
+    SELECT definition_id, object_id, anchor_at FROM maintenance_state
+    WHERE definition_id = r.definition_id AND object_id = r.object_id FOR UPDATE) s
 LEFT JOIN LATERAL (SELECT total FROM statistic_sample x
-                    WHERE x.statistic_id = %(id)s AND x.object_id = b.object_id AND x.at <= b.anchor_at
+                    WHERE x.statistic_id = %(id)s AND x.object_id = s.object_id AND x.at <= s.anchor_at
                     ORDER BY x.at DESC LIMIT 1) a ON true
 
 -- name: move_anchors
@@ -193,18 +199,27 @@ WHERE t.id = m.open_task_id AND m.due_total IS NOT NULL
 -- States that came to their notice or to what they are due at by what was stored, or that a correction took
 -- back from there or may have moved the threshold of.
 SELECT count(*) AS count
-FROM maintenance_threshold s
-JOIN unnest(%(object_ids)s::text[], %(corrected)s::boolean[], %(known)s::numeric[])
-     AS c (object_id, corrected, known) USING (object_id)
-LEFT JOIN maintenance_task t ON t.id = s.open_task_id
+FROM unnest(%(object_ids)s::text[], %(corrected)s::boolean[], %(known)s::numeric[])
+     AS c (object_id, corrected, known)
 CROSS JOIN LATERAL (
-    SELECT CASE WHEN t.id IS NULL OR t.due_since IS NULL AND t.below_threshold THEN s.notice_total
-                ELSE s.due_total END AS threshold
-) next
-WHERE s.statistic_id = %(id)s AND s.enabled
-  AND (t.id IS NULL OR t.state = 'noticed' OR t.below_threshold OR c.corrected)
-  AND CASE WHEN s.total >= next.threshold THEN c.corrected OR coalesce(c.known < next.threshold, true)
-           ELSE t.id IS NOT NULL AND c.corrected END
+    SELECT total, daily_growth FROM statistic_value
+    WHERE statistic_id = %(id)s AND object_id = c.object_id OFFSET 0) v
+CROSS JOIN LATERAL (
+    SELECT definition_id, due_total, open_task_id FROM maintenance_state
+    WHERE object_id = c.object_id AND due_total IS NOT NULL OFFSET 0) s
+CROSS JOIN LATERAL (
+    SELECT p.notice_num, p.notice_unit FROM maintenance_project p JOIN definition d ON d.id = p.definition_id
+    WHERE p.definition_id = s.definition_id AND p.cycle_type = '统计周期' AND p.statistics_id = %(uid)s
+      AND d.enabled AND d.deleted_at IS NULL AND coalesce(d.project_id, '') = %(organization_id)s OFFSET 0) p
+LEFT JOIN LATERAL (
+    SELECT state, due_since, below_threshold FROM maintenance_task WHERE id = s.open_task_id OFFSET 0) t ON true
+CROSS JOIN LATERAL (
+    SELECT s.due_total - CASE
+        WHEN t.state IS NULL OR t.due_since IS NULL AND t.below_threshold
+        THEN maintenance_ahead(p.notice_num, p.notice_unit, %(unit)s, v.daily_growth) ELSE 0 END AS threshold) next
+WHERE (t.state IS NULL OR t.state = 'noticed' OR t.below_threshold OR c.corrected)
+  AND CASE WHEN v.total >= next.threshold THEN c.corrected OR coalesce(c.known < next.threshold, true)
+           ELSE t.state IS NOT NULL AND c.corrected END
 
 -- name: list_samples
 -- A page of the samples of an object, the newest first.

@@ -157,10 +157,13 @@ class StatisticRepository(Repository):
         }
         await self.connection.execute(queries.move_anchors, parameters)
 
-    async def count_crossings(self, id: int, touched: Sequence[Touched]) -> int:
+    async def count_crossings(self, statistic: Statistic, touched: Sequence[Touched]) -> int:
         [row] = await self._rows(
             queries.count_crossings,
-            id=id,
+            id=statistic.id,
+            uid=statistic.uid,
+            organization_id=statistic.organization_id,
+            unit=statistic.unit,
             object_ids=[one.object_id for one in touched],
             corrected=[one.corrected for one in touched],
             known=[one.known_total for one in touched],

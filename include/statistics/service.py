@@ -176,6 +176,6 @@ class StatisticService:
         touched = await self.repository.put_values(statistic.id, since)
         if anchors:
             await self.repository.move_anchors(statistic.id, anchors)
-        crossed = await self.repository.count_crossings(statistic.id, touched)
+        crossed = await self.repository.count_crossings(statistic, touched)
         created = [reset for new, reset in written if new]
         return len(created), sum(created), crossed

@@ -285,27 +285,12 @@ CREATE TABLE statistic_value (
 );
 """
 
-THRESHOLDS = """
-CREATE INDEX maintenance_project_statistic ON maintenance_project (statistics_id)
-    WHERE cycle_type = '统计周期';
-
+FORECAST = """
 -- When something has grown by so much at its growth by a day, which is more than 0; in 300 years at latest.
 CREATE FUNCTION maintenance_forecast(since timestamptz, growth numeric, daily_growth numeric)
 RETURNS timestamptz LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT since + make_interval(secs => least(9.4e9, 86400 * greatest(0, growth) / daily_growth)::float8)
 $$;
-
--- Where objects stand that are due by a statistic: what was counted, and at what they are noticed and due.
-CREATE VIEW maintenance_threshold AS
-SELECT p.definition_id, s.object_id, c.id AS statistic_id, s.open_task_id, v.total, v.daily_growth, v.at,
-       s.due_total, d.enabled,
-       s.due_total - maintenance_ahead(p.notice_num, p.notice_unit, c.unit, v.daily_growth) AS notice_total
-FROM maintenance_project p
-JOIN definition d ON d.id = p.definition_id
-JOIN statistic c ON c.uid = p.statistics_id AND c.organization_id = coalesce(d.project_id, '')
-JOIN maintenance_state s ON s.definition_id = p.definition_id
-JOIN statistic_value v ON v.statistic_id = c.id AND v.object_id = s.object_id
-WHERE p.cycle_type = '统计周期' AND d.deleted_at IS NULL AND s.due_total IS NOT NULL;
 """
 
 # What lists of document 002 are asked for. Trigrams are made of letters and digits, in a database whose
@@ -316,7 +301,7 @@ CREATE INDEX maintenance_project_uids ON definition USING gin (name gin_trgm_ops
 CREATE INDEX maintenance_project_words ON maintenance_project USING gin
     (name gin_trgm_ops, alias gin_trgm_ops);
 CREATE INDEX maintenance_state_of_object ON maintenance_state (object_id);
--- Of objects alone: a column costs every change of a state, and a project's name does not tell tasks apart.
+-- Of objects alone: each column costs every change of a state, and projects do not tell tasks apart.
 CREATE INDEX maintenance_task_words ON maintenance_task USING gin
     (object_id gin_trgm_ops, object_name gin_trgm_ops, object_alias gin_trgm_ops);
 CREATE INDEX maintenance_task_listed ON maintenance_task (organization_id, created_at DESC, uid)
@@ -356,7 +341,7 @@ CREATE TRIGGER maintenance_task_moved_told AFTER UPDATE ON maintenance_task
 def upgrade() -> None:
     # The driver's own connection, as in 0001.
     connection: Any = op.get_bind().connection.driver_connection
-    for script in (SCHEDULES, CYCLES, PROJECTS, TASKS, OBJECTS, STATISTICS, THRESHOLDS, LISTS, EVENTS):
+    for script in (SCHEDULES, CYCLES, PROJECTS, TASKS, OBJECTS, STATISTICS, FORECAST, LISTS, EVENTS):
         connection.execute(script)
 
 
