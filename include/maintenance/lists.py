@@ -44,7 +44,7 @@ PROJECT_COLUMNS: Mapping[str, Column] = {
     "last_modified_by": Column("number", "p.last_modified_by"),
 }
 
-_TASK_COLUMNS: Mapping[str, Column] = {
+_SUBJECT_COLUMNS: Mapping[str, Column] = {
     "project_id": Column("text", "t.project_uid"),
     "project_name": Column("text", "t.project_name"),
     "project_alias": Column("text", "t.project_alias"),
@@ -56,7 +56,7 @@ _TASK_COLUMNS: Mapping[str, Column] = {
 TASK_COLUMNS: Mapping[str, Column] = {
     "uid": Column("text", "t.uid"),
     "description": Column("text", "t.description"),
-    **_TASK_COLUMNS,
+    **_SUBJECT_COLUMNS,
     "cycle_type": Column("text", "t.cycle_type"),
     "statistics_id": Column("text", "t.statistics_id"),
     "period_num": Column("number", "t.period_num"),
@@ -77,7 +77,7 @@ HANDLE_COLUMNS: Mapping[str, Column] = {
     "kind": Column("text", "h.kind"),
     "description": Column("text", "h.description"),
     "task_id": Column("text", "t.uid"),
-    **_TASK_COLUMNS,
+    **_SUBJECT_COLUMNS,
     "handler_id_list": Column(
         "list", "EXISTS (SELECT FROM unnest(h.handler_keys) item WHERE {})", "h.handler_keys && {}"
     ),

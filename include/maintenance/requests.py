@@ -249,10 +249,10 @@ class HandleRequest(Request):
     description: Text = ""
     handler_id_list: Annotated[
         list[HandlerId], BeforeValidator(_none_or_empty_list), Field(max_length=HANDLERS_MOST)
-    ] = []  # noqa: RUF012 - pydantic copies it
+    ] = Field(default_factory=list)
     handler_name_list: Annotated[
         list[Alias], BeforeValidator(_none_or_empty_list), Field(max_length=HANDLERS_MOST)
-    ] = []  # noqa: RUF012 - pydantic copies it
+    ] = Field(default_factory=list)
     fee: Annotated[Number, Field(ge=0)] | None = None
     result: Text = ""
     images: Images = Field("", description="a text or a list of texts, given back as sent")

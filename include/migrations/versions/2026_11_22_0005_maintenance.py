@@ -301,7 +301,7 @@ CREATE INDEX maintenance_project_uids ON definition USING gin (name gin_trgm_ops
 CREATE INDEX maintenance_project_words ON maintenance_project USING gin
     (name gin_trgm_ops, alias gin_trgm_ops);
 CREATE INDEX maintenance_state_of_object ON maintenance_state (object_id);
--- Of objects alone: a column costs every change of a state, and a project's name does not tell tasks apart.
+-- Of objects alone: each column costs every change of a state, and projects do not tell tasks apart.
 CREATE INDEX maintenance_task_words ON maintenance_task USING gin
     (object_id gin_trgm_ops, object_name gin_trgm_ops, object_alias gin_trgm_ops);
 CREATE INDEX maintenance_task_listed ON maintenance_task (organization_id, created_at DESC, uid)

@@ -284,3 +284,40 @@ def test_half_of_a_surrogate_pair():
 def test_a_filter_knows_what_it_asks_for():
     assert read([["name", "=", "a"]], [["num", "=", 1]]).names("num")
     assert not read([["name", "=", "a"]]).names("num")
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(alphabet=st.characters(), max_size=6)
+    | st.sampled_from(
+        ["name", "num", "at", "members", "=", "like", "in", "between", "is null", "2024-05-11", "%"]
+    ),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=12,
+)
+TRIPLE = st.tuples(
+    st.sampled_from([*FIELDS, "age"]),
+    st.sampled_from(["=", "!=", "like", "in", "between", "<", "is null"]),
+    JSON,
+).map(list)
+
+
+def outcome(*lists) -> Filter | str:
+    try:
+        return read(*lists)
+    except InvalidInputError as error:
+        return str(error)
+
+
+@given(JSON | st.lists(TRIPLE, max_size=3), JSON | st.lists(TRIPLE, max_size=3), JSON)
+def test_whatever_is_sent_is_read_or_refused(where_and, where_or, where_in):
+    found = outcome(where_and, where_or, where_in)
+    if isinstance(found, str):
+        assert found.startswith(("where_and", "where_or", "where_in"))
+        return
+    python_types = {"text": str, "list": str, "number": Decimal, "moment": datetime}
+    for condition in (*found.every, *found.any):
+        assert all(isinstance(value, python_types[FIELDS[condition.field]]) for value in condition.values)

@@ -5,9 +5,12 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from include.errors import InvalidInputError
 from include.kit.validation import checked
+from include.maintenance.model import ProjectFields
 from include.maintenance.requests import CreateRequest, HandleRequest, ListRequest
 
 GOOD = {
@@ -185,3 +188,32 @@ class TestPage:
     )  # fmt: skip
     def test_what_is_no_page(self, values):
         assert refusal(lambda: checked(ListRequest, values)).startswith(next(iter(values)))
+
+
+ANYTHING = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=5)
+    | st.lists(st.text(max_size=3))
+)
+
+
+def outcome(changes) -> ProjectFields | str | None:
+    try:
+        return fields(**changes)
+    except InvalidInputError as error:
+        return error.field
+
+
+@given(st.dictionaries(st.sampled_from([*GOOD, "statistics_id", "grace_days", "schedule_mode"]), ANYTHING))
+def test_whatever_is_sent_is_read_or_refused(changes):
+    found = outcome(changes)
+    if isinstance(found, ProjectFields):
+        assert found.period_unit in ("", "年", "月", "周", "日", "小时")
+        assert found.notice_unit in ("月", "日")
+        assert found.object_ids
+    else:
+        assert found
+        assert found.split(".")[0] in {*changes, "cycle_type", "notice_unit"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import psycopg_pool
 import pytest
 
 from tests.integration.api_plugin.maintenance.maintenance_wire import (
@@ -83,6 +84,21 @@ class TestCredential:
         assert got.headers["www-authenticate"] == 'Bearer realm="carillon"'
         got = await nobody.post("/api", json={"action": "get_v2_task", "uid": "x"})
         assert (got.status_code, got.json()) == (401, refusal("", told, 10012, "请求-认证错误"))
+
+
+class TestWithoutDatabase:
+    async def test_10500_and_the_log_has_the_rest(self, client, monkeypatch, caplog):
+        await call(client, "get_v2_project_list")
+
+        def unreachable(*words, **more):
+            raise psycopg_pool.PoolTimeout("no route")
+
+        monkeypatch.setattr("include.kit.db.AsyncConnectionPool.connection", unreachable)
+        body = await answer(client, {"action": "get_v2_project_list"})
+        told = body.pop("info")
+        assert body == {"resp": "get_v2_project_list", "code": 10500, "msg": "系统-内部错误", "result": {}}
+        error_id = told.removeprefix("the database cannot be reached at the moment (id ").rstrip(")")
+        assert f"error {error_id}: the database cannot be reached: no route" in caplog.text
 
 
 class TestUid:
