@@ -102,7 +102,7 @@ async def calling_all(instance: Instance, *, project_id: str, user: str) -> Asyn
     jwt = issue_jwt(user, system_clock() + JWT_LASTS, settings_of_instance())
     async with (
         connecting(instance.url, instance.database_url, "demo", ("management",), [project_id]) as own,
-        calling(instance.url, f"jwt {jwt}") as as_user,
+        calling(instance.url, {"Authorization": f"jwt {jwt}"}) as as_user,
         calling(gateway) as simulator,
     ):
         await check_simulator(simulator, gateway)
