@@ -9,8 +9,8 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -155,32 +155,24 @@ def items_of(answer: Mapping[str, Any]) -> int:
     return len(next(answer[name] for name in ("items", "task_details", "batchtasks") if name in answer))
 
 
-@contextmanager
-def filled(postgres: LocalPostgres, name: str, size: Size) -> Iterator[str]:
-    """Lend the URL of a new database with that many rows."""
+def fill(postgres: LocalPostgres, name: str, size: Size) -> str:
+    """Make a database with that many rows; return its URL."""
     postgres.ensure_database(name)
     upgrade(postgres.url(name))
     values = {**asdict(size), "before": size.before, "project": PROJECT}
     with psycopg.connect(postgres.url(name), autocommit=True) as connection:
         for statement in (queries.fill_tasks, queries.fill_subtasks, queries.settle):
             connection.execute(statement, None if statement == queries.settle else values)
-    yield postgres.url(name)
+    return postgres.url(name)
 
 
 @asynccontextmanager
 async def served(postgres: LocalPostgres, name: str, size: Size) -> AsyncIterator[Api]:
     """Lend a client of the apps on a database with that many rows."""
-    with (
-        filled(postgres, name, size) as url,
-        serving("benchmarks.fleets.server", "iot", "management", environment=environment(url)) as port,
-    ):
-        async with connecting(f"http://127.0.0.1:{port}", url, "bench", ("iot", "management")) as api:
+    url, apis = fill(postgres, name, size), ("iot", "management")
+    with serving("benchmarks.fleets.server", *apis, environment={"CARILLON_DATABASE_URL": url}) as port:
+        async with connecting(f"http://127.0.0.1:{port}", url, "bench", apis) as api:
             yield api
-
-
-def environment(url: str) -> dict[str, str]:
-    """Return what the process that serves the apps needs."""
-    return {"CARILLON_DATABASE_URL": url}
 
 
 async def run(few: Size, many: Size, say: Callable[[str], None], count: int = CALLS) -> dict[str, Any]:

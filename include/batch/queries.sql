@@ -200,12 +200,9 @@ FROM (
                          THEN 'FailWaitRetry'
                      WHEN r.status = 'Processing' AND %(stopping)s THEN 'Stopped'
                      ELSE r.status END AS next
-    FROM unnest(%(ids)s::bigint[], %(attempts)s::integer[], %(were)s::text[], %(statuses)s::text[],
-                %(outputs)s::text[], %(error_codes)s::text[], %(error_msgs)s::text[], %(phases)s::text[],
-                %(phases_end)s::timestamptz[], %(wakes)s::timestamptz[], %(progresses)s::smallint[],
-                %(retryables)s::boolean[])
-         AS r (id, attempt, was, status, output, error_code, error_msg, phase, phase_ends_at, wake_at, progress,
-               retryable)
+    FROM jsonb_to_recordset(%(steps)s::jsonb)
+         AS r (id bigint, attempt integer, was text, status text, output text, error_code text, error_msg text,
+               phase text, phase_ends_at timestamptz, wake_at timestamptz, progress smallint, retryable boolean)
     -- OFFSET: by the id and in no other way. Statistics lag far behind a task under way, and plans from all that is
     -- in hand compare each of that with each of these.
     CROSS JOIN LATERAL (SELECT * FROM batch_subtask WHERE id = r.id OFFSET 0) c

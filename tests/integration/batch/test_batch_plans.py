@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -174,18 +175,12 @@ class TestUnderWay:
     @pytest.mark.parametrize("generic", [False, True])
     def test_what_is_recorded(self, filled: psycopg.Connection, in_hand: list[int], generic: bool) -> None:
         ids = in_hand[:50]
-        none: list[None] = [None] * len(ids)
         values = {
             "id": 9999,
             "stopping": False,
             "retry_at": None,
             "claimer": 7,
-            "ids": ids,
-            "attempts": [1] * len(ids),
-            "statuses": ["Success"] * len(ids),
-            "retryables": [True] * len(ids),
-            **dict.fromkeys(("were", "outputs", "error_codes", "error_msgs"), none),
-            **dict.fromkeys(("phases", "phases_end", "wakes", "progresses"), none),
+            "steps": json.dumps([{"id": id, "attempt": 1, "status": "Success"} for id in ids]),
         }
         plan = self.explain(filled, runtime_queries.record_steps, values, generic)
         assert rows_touched(plan) <= 4 * len(ids)
