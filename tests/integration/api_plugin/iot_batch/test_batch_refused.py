@@ -190,6 +190,35 @@ class TestForeign:
 
 
 class TestSources:
+    @pytest.mark.parametrize(
+        ("task_type", "sources"),
+        [
+            ("createCommands", {"targets_filter": {"group_ids": ["nowhere"]}, "document_source": "nowhere"}),
+            ("freezeDevices", {"targets_filter": {"group_ids": ["nowhere"]}, "document_source": "nowhere"}),
+        ],
+    )
+    async def test_what_does_not_count_need_not_be_there(self, client, task_type, sources):
+        document = COMMAND if task_type == "createCommands" else None
+        answer = await client.post(
+            "/batchtasks", json=body(task_type=task_type, document=document, **sources)
+        )
+        assert (answer.status_code, answer.json()["targets"]) == (201, ["d1"])
+        assert answer.json()["targets_filter"] == sources["targets_filter"]
+
+    async def test_groups_count_before_a_file(self, client):
+        fields = body(
+            task_type="freezeDevices",
+            document=None,
+            targets=None,
+            targets_filter={"group_ids": ["nowhere"]},
+            document_source="nowhere",
+        )
+        answer = await client.post("/batchtasks", json=fields)
+        assert (answer.status_code, answer.json()) == (
+            400,
+            error("000006", "targets_filter.group_ids: there is no group 'nowhere'"),
+        )
+
     async def test_targets_count_before_groups(self, client, connection, database):
         insert_devices(connection, 3)
         connection.execute(
