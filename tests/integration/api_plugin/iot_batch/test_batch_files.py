@@ -213,8 +213,16 @@ class TestBadInput:
                 "file: cannot be read as a spreadsheet (.xls, ",
             ),
             ("a.csv", b"device_id\n\xff\xff\xff", "file: is text neither in UTF-8 nor in GB18030"),
-            ("a.csv", b"device_id,colour\nd1,red", "file: has unknown columns colour; expected device_id"),
-            ("a.csv", b"name\nred", "file: lacks the column device_id, or product_id and node_id"),
+            (
+                "a.csv",
+                b"device_id,colour\nd1,red",
+                "file: 1 problem: row 1: has unknown columns colour; expected device_id",
+            ),
+            (
+                "a.csv",
+                b"name\nred",
+                "file: 1 problem: row 1: lacks the column device_id, or product_id and node_id",
+            ),
             ("a.csv", b"", "file: is empty"),
         ],
     )
