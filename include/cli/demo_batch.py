@@ -69,7 +69,7 @@ async def run_batch(instance: Instance, *, devices: int, as_json: bool) -> dict[
                     stdout.print("\n".join(report.lines(story, instance.url)), markup=False)
             finally:
                 screen.say("taking the pumps and their firmware away")
-    screen.say(f"they are gone; the task stays, of project {project_id}, with what became of each pump")
+    screen.say(f"they are gone; task {story.task_id} stays, with what became of each pump")
     return report.document(story, instance.url, time.monotonic() - began)
 
 

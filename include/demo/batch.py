@@ -9,17 +9,26 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from include.demo.api import Api, for_each
-from include.demo.pumps import FAULTY, HEALED, Pump, device_row, package_body, task_body
+from include.demo.api import Api
+from include.demo.pumps import (
+    FAULTY,
+    HEALED,
+    Pump,
+    deletion_body,
+    device_row,
+    package_body,
+    task_body,
+)
 from include.demo.timers import OWN, SIMULATOR
+from include.errors import StartupError
 from include.kit.clock import system_clock
 from include.simulator.faults import Faults, OtaFaults
 
 POLL_SECONDS = 0.5
 #: A round takes seconds; by then something holds it up for good.
 ROUND_SECONDS = 600.0
-#: What a stopped task has under way settles within so many seconds: its devices load for two.
-STOPS_SECONDS = 60.0
+#: What a stopped task has under way settles in less, and so does the deletion of pumps.
+CLEARED_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -60,6 +69,16 @@ class Round:
         return bool(self.task and self.task["finished_at"])
 
     @property
+    def counts(self) -> dict[str, int]:
+        """How many of its pumps are in which state, by the names of the task's counters."""
+        progress = dict(self.task["progress"])
+        total = progress.pop("total")
+        if total:
+            # What had succeeded before a retry is none of its pumps.
+            return {**progress, "success": progress["success"] - (total - self.size)}
+        return {**progress, "waitting": self.size}
+
+    @property
     def seconds(self) -> float:
         """How long it took; NaN where it has not ended."""
         if not self.ended:
@@ -97,11 +116,6 @@ async def registered(clients: Clients, pumps: Sequence[Pump]) -> AsyncIterator[s
 
     Lends the id of the package.
     """
-    ids = [pump.device_id for pump in pumps]
-
-    async def delete(pump: Pump) -> None:
-        await clients.api.send("DELETE", f"{OWN}/devices/{pump.device_id}")
-
     rows = [device_row(pump, clients.project_id) for pump in pumps]
     await clients.api.send("POST", f"{OWN}/devices/bulk", {"items": rows})
     try:
@@ -113,8 +127,21 @@ async def registered(clients: Clients, pumps: Sequence[Pump]) -> AsyncIterator[s
             await clients.simulator.send("DELETE", f"{SIMULATOR}/faults")
             await clients.api.send("DELETE", f"{clients.packages}/{package['package_id']}")
     finally:
-        await for_each(pumps, delete)
-        await clients.simulator.send("DELETE", f"{SIMULATOR}/devices", {"device_ids": ids})
+        await _delete(clients, [pump.device_id for pump in pumps])
+
+
+async def _delete(clients: Clients, ids: list[str]) -> None:
+    """Delete devices by a batch task, which is quicker than one by one, and then the task."""
+    task = await clients.api.send("POST", clients.tasks, deletion_body(ids))
+    async for shown in _looks(clients.api, task["task_id"], CLEARED_SECONDS):
+        task = shown
+    if task["status"] != "Success":
+        raise StartupError(
+            f"the pumps of project {clients.project_id} could not all be deleted:"
+            f" the batch task {task['task_id']} is {task['status']}"
+        )
+    await clients.api.send("DELETE", f"{clients.tasks}/{task['task_id']}")
+    await clients.simulator.send("DELETE", f"{SIMULATOR}/devices", {"device_ids": ids})
 
 
 async def set_faults(clients: Clients, ota: OtaFaults) -> None:
@@ -136,10 +163,10 @@ async def ordered(clients: Clients, pumps: Sequence[Pump], package_id: str) -> A
 
 
 async def _stop(clients: Clients, story: Story) -> None:
-    await refresh(clients.api, story)
-    if not story.now.ended:
+    shown = await clients.api.send("GET", f"{OWN}/batch-tasks/{story.task_id}")
+    if shown["finished_at"] is None:
         await clients.api.send("POST", f"{clients.tasks}/{story.task_id}/stop", {})
-        await watch(clients.api, story, lambda _: None, seconds=STOPS_SECONDS)
+    await watch(clients.api, story, lambda _: None, seconds=CLEARED_SECONDS)
 
 
 async def retry(clients: Clients, story: Story) -> None:
@@ -152,18 +179,22 @@ async def retry(clients: Clients, story: Story) -> None:
 
 async def watch(api: Api, story: Story, show: Show, *, seconds: float = ROUND_SECONDS) -> None:
     """Look on until the round has ended, or should have; keep its sub-tasks."""
-    end = system_clock() + timedelta(seconds=seconds)
-    while not story.now.ended and system_clock() < end:
-        await asyncio.sleep(POLL_SECONDS)
-        await refresh(api, story)
+    async for task in _looks(api, story.task_id, seconds):
+        story.now.task = task
         show(story)
     path = f"{OWN}/batch-tasks/{story.task_id}/subtasks"
     story.now.subtasks = {one["target"]: one async for one in api.pages(path, {})}
 
 
-async def refresh(api: Api, story: Story) -> None:
-    """Read the task anew."""
-    story.now.task = await api.send("GET", f"{OWN}/batch-tasks/{story.task_id}")
+async def _looks(api: Api, task_id: str, seconds: float) -> AsyncIterator[dict[str, Any]]:
+    """Yield the task again and again, until it has ended or the time is over."""
+    end = system_clock() + timedelta(seconds=seconds)
+    while system_clock() < end:
+        task = await api.send("GET", f"{OWN}/batch-tasks/{task_id}")
+        yield task
+        if task["finished_at"]:
+            return
+        await asyncio.sleep(POLL_SECONDS)
 
 
 async def look(clients: Clients, story: Story) -> None:

@@ -105,33 +105,30 @@ def _figures(name: str, subtasks: Sequence[Mapping[str, Any]], since: datetime |
 
 def table(story: Story, now: datetime) -> Table:
     """Return a bar for each state of the round that is under way."""
-    task, round_ = story.now.task, story.now
+    round_ = story.now
     seconds = round_.seconds if round_.ended else (now - round_.began_at).total_seconds()
-    title = f"{round_.name.capitalize()} of {round_.size:,} pumps, {seconds:.0f} s: {_where(task)}"
+    title = f"{round_.name.capitalize()} of {round_.size:,} pumps, {seconds:.0f} s: {_where(round_)}"
     grid = Table.grid(padding=(0, 2))
     grid.title, grid.title_justify = title, "left"
     grid.add_column()
     grid.add_column(width=BAR_WIDTH)
     grid.add_column(justify="right")
     grid.add_column(justify="right")
-    progress = task["progress"]
+    counts = round_.counts
     for number, (name, words, colour) in enumerate(BARS):
-        count = progress[name]
-        if count or number < ALWAYS:
-            share = count / max(progress["total"], 1)
-            bar = ProgressBar(
-                progress["total"] or 1, count, BAR_WIDTH, complete_style=colour, finished_style=colour
-            )
-            grid.add_row(words, bar, f"{count:,}", f"{100 * share:.1f} %")
+        if (count := counts[name]) or number < ALWAYS:
+            bar = ProgressBar(round_.size, count, BAR_WIDTH, complete_style=colour, finished_style=colour)
+            grid.add_row(words, bar, f"{count:,}", f"{100 * count / round_.size:.1f} %")
     return grid
 
 
-def _where(task: Mapping[str, Any]) -> str:
+def _where(round_: Round) -> str:
     """Return how far a task is, in words."""
-    if task["finished_at"]:
+    task = round_.task
+    if round_.ended or round_.name == "retry":
         return str(task["status"])
     if not task["waves"]:
-        return "the run in Airflow begins"
+        return "its run in Airflow begins"
     return task["status_desc"] or f"wave {task['open_wave']} of {len(task['waves'])}"
 
 
@@ -143,8 +140,11 @@ def news(story: Story) -> Iterator[tuple[str, str]]:
             if wave["opened_at"] and not wave["open"]:
                 yield f"wave {wave['wave']}", f"wave {wave['wave']}: {_ended(wave)}"
     elif round_.ended:
-        left = round_.task["progress"]["fail"]
-        yield "retry", f"retry: {round_.size - left:,} of {round_.size:,} succeeded, {left:,} failed"
+        counts = round_.counts
+        yield (
+            "retry",
+            f"retry: {counts['success']:,} of {round_.size:,} succeeded, {counts['fail']:,} failed",
+        )
 
 
 def _ended(wave: Mapping[str, Any]) -> str:
@@ -238,8 +238,7 @@ def totals(story: Story) -> Table:
 def lines(story: Story, url: str) -> Iterator[str]:
     """Yield the summary and where to look next, for people."""
     found = _simulator(story)
-    if whys := list(failures(story.rounds[0])):
-        yield f"Failed at first: {', '.join(whys)}."
+    yield from (f"Failed at first: {why}" for why in failures(story.rounds[0]))
     yield (
         f"The simulator counted {found['upgrades']:,} upgrades on {found['devices']:,} pumps, the task"
         f" {_attempts(story):,} attempts; {found['repeated_notices']} notices came more than once."
@@ -250,9 +249,9 @@ def lines(story: Story, url: str) -> Iterator[str]:
         yield f"Not as expected: {len(problems) - TOLD} more, see --json."
     yield "Look next at"
     task = story.now.task
-    for run in task["runs"]:
-        yield f"  {url}/dags/{task['dag_id']}/runs/{run['run_id']}  the run in Airflow, shard by shard"
-    yield f"  {url}/carillon/v1/docs  batch-tasks/{story.task_id}, its waves and sub-tasks"
+    for round_, run in zip(story.rounds, task["runs"], strict=False):
+        yield f"  {url}/dags/{task['dag_id']}/runs/{run['run_id']}  the {round_.name} in Airflow, by shards"
+    yield f"  {url}/carillon/v1/docs  batch-tasks/{story.task_id}, its waves, sub-tasks and export"
 
 
 def document(story: Story, url: str, seconds: float) -> dict[str, Any]:

@@ -102,3 +102,8 @@ def task_body(pumps: Sequence[Pump], package_id: str) -> dict[str, Any]:
             "waves": [{"percent": FIRST_PERCENT, "success_percent": SUCCESS_PERCENT}, {"rest": True}]
         },
     }
+
+
+def deletion_body(device_ids: Sequence[str]) -> dict[str, Any]:
+    """Return the body of document 004 that takes them away."""
+    return {"task_name": "demo_pumps_away", "task_type": "deleteDevices", "targets": list(device_ids)}

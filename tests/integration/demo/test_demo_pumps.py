@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 
 import psycopg
 import pytest
@@ -25,6 +26,7 @@ from tests.integration.demo.direct_api import DirectApi
 from tests.integration.gateway.simulated import SimulatorProcess, simulator_process
 
 PROJECT = "demo-x"
+ALL = ("firmwareUpgrade", "deleteDevices")
 
 
 @pytest.fixture
@@ -68,11 +70,28 @@ def pumps() -> list[Pump]:
     return plan_pumps("x", count=100)
 
 
-async def run(engine: BatchEngine, story: Story) -> None:
-    """Do what a run in Airflow does."""
-    one = BatchRun(engine, story.task_id, lambda _: None)
-    await one.expand()
-    await one.fan_out(0)
+@asynccontextmanager
+async def airflow(engine: BatchEngine, connection: psycopg.Connection, *types: str) -> AsyncIterator[None]:
+    """Do what runs in Airflow do, for tasks of these types."""
+
+    async def work() -> None:
+        while True:
+            await asyncio.sleep(0.05)
+            rows = connection.execute(
+                "SELECT task_id FROM batch_task WHERE finished_at IS NULL AND task_type = ANY(%s)",
+                [list(types)],
+            ).fetchall()
+            for row in rows:
+                run = BatchRun(engine, row["task_id"], lambda _: None)
+                await run.expand()
+                await run.fan_out(0)
+
+    working = asyncio.create_task(work())
+    try:
+        yield
+        assert not working.done(), working
+    finally:
+        working.cancel()
 
 
 def left(connection: psycopg.Connection) -> dict[str, int]:
@@ -98,11 +117,11 @@ async def test_pumps_are_upgraded_and_what_task_and_simulator_say_is_compared(
     def tell(story: Story) -> None:
         told.extend(line for _, line in news(story) if line not in told)
 
-    async with registered(clients, pumps) as package_id:
+    async with airflow(engine, connection, *ALL), registered(clients, pumps) as package_id:
         async with ordered(clients, pumps, package_id) as story:
-            await asyncio.gather(run(engine, story), watch(clients.api, story, tell))
+            await watch(clients.api, story, tell)
             await retry(clients, story)
-            await asyncio.gather(run(engine, story), watch(clients.api, story, tell))
+            await watch(clients.api, story, tell)
             await look(clients, story)
         assert wrong(story) == []
         assert told == [
@@ -142,28 +161,24 @@ async def send_event(clients: Clients, device_id: str, event: dict[str, object])
 async def test_one_that_is_interrupted_is_stopped_and_taken_away(
     clients: Clients, engine: BatchEngine, pumps: list[Pump], connection: psycopg.Connection
 ) -> None:
-    running: list[asyncio.Task[None]] = []
-
     def interrupt(story: Story) -> None:
         if story.now.task["progress"]["processing"]:
             raise InterruptedError
 
     async def interrupted() -> None:
         async with registered(clients, pumps) as package_id, ordered(clients, pumps, package_id) as story:
-            running.append(asyncio.create_task(run(engine, story)))
             await watch(clients.api, story, interrupt)
 
-    with pytest.raises(InterruptedError):
-        await interrupted()
-    await running[0]
+    async with airflow(engine, connection, *ALL):
+        with pytest.raises(InterruptedError):
+            await interrupted()
     assert left(connection) == {"devices": 0, "packages": 0, "upgrades": 0, "tasks": 1}
 
 
 async def test_a_task_that_does_not_begin_is_given_up(
-    clients: Clients, pumps: list[Pump], connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+    clients: Clients, engine: BatchEngine, pumps: list[Pump], connection: psycopg.Connection
 ) -> None:
-    monkeypatch.setattr(batch, "POLL_SECONDS", 0.05)
-    async with registered(clients, pumps) as package_id:
+    async with airflow(engine, connection, "deleteDevices"), registered(clients, pumps) as package_id:
         async with ordered(clients, pumps, package_id) as story:
             await watch(clients.api, story, lambda _: None, seconds=0.2)
             assert wrong(story)[:2] == [

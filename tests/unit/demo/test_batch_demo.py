@@ -21,6 +21,7 @@ from include.demo.pumps import (
     HEALED,
     VERSION,
     Pump,
+    deletion_body,
     device_row,
     package_body,
     plan_pumps,
@@ -135,6 +136,10 @@ class TestPlan:
         for pump in pumps:
             DeviceRow.model_validate(device_row(pump, "demo-x"))
         PackageBody.model_validate(package_body())
+        away = TaskRequest.model_validate(deletion_body(["a", "b"])).new_task(
+            "demo-x", created_by="", now=BEGAN
+        )
+        assert away.targets == ["a", "b"]
         new = TaskRequest.model_validate(task_body(pumps, "01")).new_task("demo-x", created_by="", now=BEGAN)
         assert new.targets is not None
         assert len(new.targets) == 100
@@ -222,7 +227,8 @@ class TestReport:
     def test_a_bar_for_each_state(self, story: Story) -> None:
         story.rounds = [Round("upgrade", 100, BEGAN)]
         story.now.task = task("Initializing", None, progress())
-        assert "Upgrade of 100 pumps, 7 s: the run in Airflow begins" in shown(story)
+        assert "Upgrade of 100 pumps, 7 s: its run in Airflow begins" in shown(story)
+        assert "100.0 %" in shown(story).splitlines()[1]
         counts = progress(waitting=60, processing=30, success=9, fail=1)
         story.now.task = task("Processing", None, counts, wave(1, 10, 2.0), wave(2, 90, 4.0))
         said = shown(story)
@@ -237,12 +243,14 @@ class TestReport:
         ]
 
     def test_bars_of_states_that_are_rare(self, story: Story) -> None:
-        story.now.task |= {"status": "Stopped", "progress": progress(success=90, stopped=10)}
+        story.now.task |= {"status": "Stopped", "progress": progress(success=99, stopped=1)}
         said = shown(story)
         assert "Retry of 2 pumps, 5 s: Stopped" in said
-        assert "stopped" in said.splitlines()[-1]
+        # Of a retry, its own pumps are shown.
+        assert [line.split()[0] for line in said.splitlines() if "50.0 %" in line] == ["succeeded", "stopped"]
 
     def test_a_wave_that_is_held_is_told(self, story: Story) -> None:
+        del story.rounds[1]
         story.now.task |= {"finished_at": None, "status_desc": "wave 1 waits for an approval"}
         assert "s: wave 1 waits for an approval" in shown(story)
 
@@ -268,7 +276,7 @@ class TestReport:
 
     def test_the_end(self, story: Story) -> None:
         text = "\n".join(lines(story, "http://h"))
-        assert "Failed at first: 1 OTA.105 result 5, 1 OTA.107 result 7." in text
+        assert "Failed at first: 1 OTA.105 result 5\nFailed at first: 1 OTA.107 result 7\n" in text
         assert (
             "The simulator counted 102 upgrades on 100 pumps, the task 102 attempts;"
             " 0 notices came more than once." in text
