@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from math import isnan
 from typing import Any
 
 from rich.progress_bar import ProgressBar
@@ -49,18 +50,22 @@ class Figures:
         """Devices a second."""
         return self.size / self.seconds if self.seconds else float("nan")
 
+    @property
+    def ended(self) -> bool:
+        return not isnan(self.seconds)
+
     def cells(self) -> tuple[str, ...]:
         numbers = (f"{number:,}" for number in (self.size, self.succeeded, self.failed))
-        return (self.name, *numbers, f"{self.seconds:.1f}", f"{self.rate:.0f}")
+        times = (f"{self.seconds:.1f}", f"{self.rate:.1f}") if self.ended else ("", "")
+        return (self.name, *numbers, *times)
 
     def as_json(self) -> dict[str, Any]:
-        ended = self.seconds == self.seconds
         return {
             "devices": self.size,
             "succeeded": self.succeeded,
             "failed": self.failed,
-            "seconds": round(self.seconds, 2) if ended else None,
-            "devices_per_second": round(self.rate, 1) if ended else None,
+            "seconds": round(self.seconds, 2) if self.ended else None,
+            "devices_per_second": round(self.rate, 1) if self.ended else None,
         }
 
 
@@ -151,15 +156,15 @@ def _ended(wave: Mapping[str, Any]) -> str:
     return f"{wave['succeeded']:,} of {wave['size']:,} succeeded, {wave['failed']:,} failed"
 
 
-def failures(round_: Round) -> Iterator[str]:
-    """Yield why sub-tasks failed, with how many did, the most frequent first."""
+def failures(round_: Round) -> list[dict[str, Any]]:
+    """Return why sub-tasks failed, with how many did, the most frequent first."""
     whys = Counter(
-        f"{one['error_code']} {one['error_msg']}"
-        for one in round_.subtasks.values()
-        if one["status"] == "Fail"
+        (one["error_code"], one["error_msg"]) for one in round_.subtasks.values() if one["status"] == "Fail"
     )
-    for why, count in whys.most_common():
-        yield f"{count} {why}"
+    return [
+        {"error_code": code, "error_msg": text, "devices": count}
+        for (code, text), count in whys.most_common()
+    ]
 
 
 # --- the verdict
@@ -238,7 +243,8 @@ def totals(story: Story) -> Table:
 def lines(story: Story, url: str) -> Iterator[str]:
     """Yield the summary and where to look next, for people."""
     found = _simulator(story)
-    yield from (f"Failed at first: {why}" for why in failures(story.rounds[0]))
+    for why in failures(story.rounds[0]):
+        yield f"Failed at first: {why['devices']} {why['error_code']} {why['error_msg']}"
     yield (
         f"The simulator counted {found['upgrades']:,} upgrades on {found['devices']:,} pumps, the task"
         f" {_attempts(story):,} attempts; {found['repeated_notices']} notices came more than once."
@@ -266,7 +272,7 @@ def document(story: Story, url: str, seconds: float) -> dict[str, Any]:
         "dag_id": task["dag_id"],
         "runs": [run["run_id"] for run in task["runs"]],
         "waves": [found.as_json() for found in waves(story)],
-        "failures": list(failures(story.rounds[0])),
+        "failures": failures(story.rounds[0]),
         "retry": again.as_json() if again else None,
         "all": everything(story).as_json(),
         "attempts": _attempts(story),

@@ -146,7 +146,9 @@ async def test_the_end_of_what_waits_for_devices_is_written_down(database, conne
             " VALUES (%s, %s, '{}', 'PENDING', %s, now())",
             [f"m{number}", device, expires_at],
         )
-    loop = asyncio.create_task(Announcer(database, airflow, airflow.last_parse, clock=lambda: NOW).loop().run())
+    loop = asyncio.create_task(
+        Announcer(database, airflow, airflow.last_parse, clock=lambda: NOW).loop().run()
+    )
     ended = "SELECT FROM device_message WHERE status = 'TIMEOUT'"
     await wait_until(lambda: connection.execute(ended).rowcount == 1)
     loop.cancel()
