@@ -58,9 +58,7 @@ async def run_batch(instance: Instance, *, devices: int, as_json: bool) -> dict[
                         await watch(clients.api, story, show)
                     if story.now.ended and story.now.task["progress"]["fail"]:
                         await retry(clients, story)
-                        screen.say(
-                            f"nothing makes them fail any more: retrying the {story.now.size:,} that did"
-                        )
+                        screen.say(f"the pumps are mended: retrying the {story.now.size:,} that failed")
                         with showing(table, report.news, as_json=as_json) as show:
                             await watch(clients.api, story, show)
                     await look(clients, story)

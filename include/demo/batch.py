@@ -172,9 +172,8 @@ async def _stop(clients: Clients, story: Story) -> None:
 async def retry(clients: Clients, story: Story) -> None:
     """Mend the pumps, and begin anew what failed."""
     await set_faults(clients, HEALED)
-    began_at = system_clock()
+    story.rounds.append(Round("retry", story.now.task["progress"]["fail"], system_clock()))
     await clients.api.send("POST", f"{clients.tasks}/{story.task_id}/retry", {})
-    story.rounds.append(Round("retry", story.now.task["progress"]["fail"], began_at))
 
 
 async def watch(api: Api, story: Story, show: Show, *, seconds: float = ROUND_SECONDS) -> None:
