@@ -194,7 +194,7 @@ class TestAsyncCommands:
         for _ in range(20):
             await device.call("create_async_command", device_id=DEVICE, body=delayed())
         refused = await device.refused("create_async_command", device_id=DEVICE, body=delayed())
-        assert refused == (403, "CARILLON.0103", "Too much waits for the device already.")
+        assert refused == (403, "CARILLON.0103", "20 wait for the device already.")
 
     @pytest.mark.parametrize(
         ("changes", "field"),
@@ -252,7 +252,7 @@ class TestMessages:
             "messages": [shown],
         }
         again = await device.refused("create_message", device_id=DEVICE, body=body)
-        assert again == (400, "IOTDA.000006", "The device has had a message with this id.")
+        assert again == (400, "IOTDA.000006", "The device had a message with this id before.")
 
     async def test_to_a_device_that_is_away(self, device, simulator, connection):
         simulator.faults(offline=[DEVICE])
