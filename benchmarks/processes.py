@@ -24,6 +24,8 @@ from include.settings import get_settings
 
 #: `up` gives up by itself after CARILLON_START_TIMEOUT_SECONDS; its database comes before that.
 START_MARGIN_SECONDS = 60.0
+#: How long a process of ours may take to end, on a machine that has much else to do.
+END_SECONDS = 60.0
 
 
 def receiver() -> AbstractContextManager[int]:
@@ -51,8 +53,12 @@ def serving(module: str, *words: str, environment: Mapping[str, str] | None = No
         yield int(process.stdout.readline())
     finally:
         process.stdin.close()
-        process.wait(10)
-        process.stdout.close()
+        try:
+            process.wait(END_SECONDS)
+        finally:
+            process.kill()
+            process.wait()
+            process.stdout.close()
 
 
 async def run_peer(module: str, way: str, count: int, port: int) -> float:
