@@ -13,8 +13,8 @@ from benchmarks.fleets.lists import Timing
 from benchmarks.report import stdout
 
 COLUMNS = (
-    *("targets", "contender", "came", "twice", "devices/s", "by round", "× aiohttp", "recorded/s"),
-    *("× aiohttp", "create to end, s", "task instances", "statements", "CPU s", "MB"),
+    *("targets", "contender", "came", "devices/s", "by round", "× aiohttp", "recorded/s", "× aiohttp"),
+    *("whole, s", "task instances", "statements", "CPU s"),
 )
 
 
@@ -65,7 +65,6 @@ def row(one: Result, peer: Result | None, *, first: bool) -> list[str]:
         f"{one.targets:,}" if first else "",
         one.contender,
         f"{one.came:,}",
-        str(one.twice),
         f"{one.speed():,.0f}",
         " / ".join(f"{each.a_second:,.0f}" for each in one.rounds),
         _cell(one.ratio(peer), ".2f"),
@@ -75,7 +74,6 @@ def row(one: Result, peer: Result | None, *, first: bool) -> list[str]:
         _cell(one.run("task_instances"), ".0f"),
         _cell(one.run("statements"), ",.0f"),
         f"{one.spent('cpu_seconds'):.1f}",
-        f"{one.spent('rss_mb'):,.0f}",
     ]
 
 

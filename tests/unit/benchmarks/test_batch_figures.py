@@ -105,13 +105,13 @@ class TestReport:
     def test_a_row_a_contender(self) -> None:
         mine, other = result(OURS, ours(0.5), ours(1.0)), result(AIOHTTP, rounded(2.0), rounded(2.0))
         assert report.row(mine, other, first=True) == [
-            *("1,000", "carillon", "1,000", "0", "1,000", "2,000 / 1,000", "2.00", "1,000", "2.00"),
-            *("5.0", "6", "100", "2.0", "150"),
+            *("1,000", "carillon", "1,000", "1,000", "2,000 / 1,000", "2.00", "1,000", "2.00"),
+            *("5.0", "6", "100", "2.0"),
         ]
         assert report.row(other, None, first=False) == [
-            *("", "aiohttp", "1,000", "0", "500", "500 / 500", "", "500", "", "", "", "", "2.0", "150")
+            *("", "aiohttp", "1,000", "500", "500 / 500", "", "500", "", "", "", "", "2.0")
         ]
-        assert len(report.COLUMNS) == 14
+        assert len(report.COLUMNS) == 12
         assert report.table([mine, other], 2, 512).row_count == 2
 
     def test_what_is_printed(self, capsys: pytest.CaptureFixture[str]) -> None:
