@@ -10,13 +10,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
 
 import psutil
 
-from include.cli.home import ROOT
+from include.cli.home import ROOT, Home
 from include.cli.instance import Instance, read_instance
 from include.cli.postgres import child_argv, find_free_port
 from include.errors import StartupError
@@ -24,17 +24,28 @@ from include.settings import get_settings
 
 #: `up` gives up by itself after CARILLON_START_TIMEOUT_SECONDS; its database comes before that.
 START_MARGIN_SECONDS = 60.0
+#: How long a process of ours may take to end, on a machine that has much else to do.
+END_SECONDS = 60.0
+
+
+def receiver() -> AbstractContextManager[int]:
+    """Run the receiver; lend its port."""
+    return serving("benchmarks.receiver")
 
 
 @contextmanager
-def receiver() -> Iterator[int]:
-    """Run the receiver; lend its port."""
+def serving(module: str, *words: str, environment: Mapping[str, str] | None = None) -> Iterator[int]:
+    """Run a module that says its port and stays until its standard input ends; lend the port.
+
+    :param environment: beside our own
+    """
     process = subprocess.Popen(
-        [*child_argv(), sys.executable, "-m", "benchmarks.receiver"],
+        [*child_argv(), sys.executable, "-m", module, *words],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
         cwd=ROOT,
+        env={**os.environ, **(environment or {})},
     )
     assert process.stdin is not None
     assert process.stdout is not None
@@ -42,8 +53,12 @@ def receiver() -> Iterator[int]:
         yield int(process.stdout.readline())
     finally:
         process.stdin.close()
-        process.wait(10)
-        process.stdout.close()
+        try:
+            process.wait(END_SECONDS)
+        finally:
+            process.kill()
+            process.wait()
+            process.stdout.close()
 
 
 async def run_peer(module: str, way: str, count: int, port: int) -> float:
@@ -51,12 +66,13 @@ async def run_peer(module: str, way: str, count: int, port: int) -> float:
     return float(await ask_peer(module, way, count, port))
 
 
-async def ask_peer(module: str, way: str, count: int, port: int) -> str:
+async def ask_peer(module: str, way: str, count: int, port: int, *more: object) -> str:
     """Run a peer in a process of its own, to its end; return what it said.
 
+    :param more: further words of its command line
     :raises RuntimeError: it failed
     """
-    argv = [sys.executable, "-m", f"benchmarks.peers.{module}", way, str(count), str(port)]
+    argv = [sys.executable, "-m", f"benchmarks.peers.{module}", way, str(count), str(port), *map(str, more)]
     process = await asyncio.create_subprocess_exec(
         *child_argv(), *argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
@@ -67,10 +83,16 @@ async def ask_peer(module: str, way: str, count: int, port: int) -> str:
 
 
 @asynccontextmanager
-async def running_instance(environment: Mapping[str, str]) -> AsyncIterator[Instance]:
-    """Start `./carillon up` in a temporary home; end it and remove the home at the end."""
+async def running_instance(
+    environment: Mapping[str, str], prepare: Callable[[Home], None] = lambda _: None
+) -> AsyncIterator[Instance]:
+    """Start `./carillon up` in a temporary home; end it and remove the home at the end.
+
+    :param prepare: what is done to the home before
+    """
     home = Path(tempfile.mkdtemp(prefix="carillon-bench-"))
     home.chmod(0o755)  # the database server runs as another user when we are root
+    prepare(Home.open(home / "home"))
     own = {"CARILLON_HOME": str(home / "home"), "CARILLON_PORT": str(find_free_port())}
     with (home / "up.log").open("w+") as log:
         process = subprocess.Popen(

@@ -32,3 +32,17 @@ WHERE d.kind = 'timer' AND e.due_at = %(due)s AND e.state IN ('succeeded', 'fail
 SELECT extract(epoch FROM min(a.begin_at))::double precision, extract(epoch FROM max(a.end_at))::double precision
 FROM attempt a JOIN definition d ON d.id = a.definition_id
 WHERE d.kind = 'timer' AND a.due_at = %(due)s
+
+-- name: count_statements
+-- Statements that the database got since the server began.
+SELECT coalesce(sum(s.calls), 0) FROM pg_stat_statements s JOIN pg_database d ON d.oid = s.dbid
+WHERE d.datname = 'carillon'
+
+-- name: batch_finished_at
+-- When a batch task had finished, seconds since the epoch; null: it has not.
+SELECT extract(epoch FROM finished_at)::double precision FROM batch_task WHERE task_id = %(task_id)s
+
+-- name: run_state
+-- The state of a run, and how many task instances it has.
+SELECT r.state, (SELECT count(*) FROM task_instance i WHERE i.dag_id = r.dag_id AND i.run_id = r.run_id)
+FROM dag_run r WHERE r.dag_id = %(dag_id)s AND r.run_id = %(run_id)s

@@ -219,7 +219,7 @@ async def benching(rounds: int, say: Callable[[str], None]) -> AsyncIterator[Ben
         jwt = issue_jwt(USER, datetime.now(UTC) + timedelta(hours=12), settings)
         async with (
             connecting(instance.url, instance.database_url, "bench", ("management",)) as own,
-            calling(instance.url, f"jwt {jwt}") as user,
+            calling(instance.url, {"Authorization": f"jwt {jwt}"}) as user,
             calling(instance.gateway_url or "") as simulator,
         ):
             definitions = Definitions(own, instance, 0)

@@ -15,12 +15,17 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import psycopg
 import pytest
+from hypothesis import settings
 
 from include.cli.postgres import LocalPostgres
 from include.kit.db import Database
 from include.settings import get_settings
 from tests.builders import serve
 from tests.databases import Databases
+
+# How long one example may take says nothing on a machine that others use, too.
+settings.register_profile("carillon", deadline=None)
+settings.load_profile("carillon")
 
 
 @pytest.fixture(autouse=True)

@@ -32,6 +32,17 @@ def happen(
     connection.execute("SELECT tell_event(%s, 'batchtask', 'update', %s, %s)", [project, subject, told])
 
 
+def headers(request: bytes) -> dict[str, str]:
+    """Return the headers of a request that a receiver heard, their names in lower case."""
+    lines = request.split(b"\r\n\r\n")[0].decode().split("\r\n")[1:]
+    return {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+
+
+def body(request: bytes) -> bytes:
+    """Return the body of a request that a receiver heard."""
+    return request.split(b"\r\n\r\n", 1)[1]
+
+
 @asynccontextmanager
 async def courier_at_work(
     database: Database, *, timeout: float = 5, poll: float = 60

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import psycopg
 
-from include.gateway.model import Command, Outcome, PreparedCommand, Reply
+from include.gateway.model import Command, EventListener, Outcome, PreparedCommand, Reply
 from include.kit.clock import system_clock
 from include.settings import get_settings
 from include.tokens.jwt_tokens import issue_jwt
@@ -130,6 +130,9 @@ class FakeGateway:
         return None
 
     async def close(self) -> None:
+        return None
+
+    def listen(self, listener: EventListener) -> None:
         return None
 
     def prepare(self, command: Command) -> PreparedCommand:

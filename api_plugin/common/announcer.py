@@ -76,6 +76,10 @@ class Announcer:
             self.announcing,
         ]
 
+    def loop(self) -> Duties:
+        """Return the loop that does its duties."""
+        return Duties(self.duties, self.announcing, BELL)
+
     async def announce(self) -> None:
         """Ask for a parse if a schedule came or changed, and again until there was one."""
         if await self._announce_changes():
@@ -142,5 +146,5 @@ async def announcing(database: Database) -> AsyncIterator[None]:
         airflow_adapter.last_parse,
         airflow_adapter.request_full_parse,
     )
-    async with on_duty(Duties(announcer.duties, announcer.announcing, BELL), "carillon-announcer"):
+    async with on_duty(announcer.loop(), "carillon-announcer"):
         yield

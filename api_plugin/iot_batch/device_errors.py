@@ -7,7 +7,7 @@ from http import HTTPStatus
 
 from include.batch import codes
 from include.batch.local import ERROR_CODES
-from include.batch_files.model import FileMissingError, FileNameTakenError
+from include.batch_files.model import FileMissingError, FileNameTakenError, FileTooLargeError
 from include.devices.errors import (
     DeviceExistsError,
     DeviceFrozenError,
@@ -31,6 +31,7 @@ class TimeOrderError(InvalidInputError):
 DEVICE_CODES: Mapping[type[CarillonError], tuple[HTTPStatus, str]] = {
     FileMissingError: (HTTPStatus.NOT_FOUND, "IOTDA.014600"),
     FileNameTakenError: (HTTPStatus.BAD_REQUEST, "IOTDA.014602"),
+    FileTooLargeError: (HTTPStatus.BAD_REQUEST, "IOTDA.014603"),
     TimeOrderError: (HTTPStatus.BAD_REQUEST, "IOTDA.000010"),
     DeviceMissingError: (HTTPStatus.NOT_FOUND, ERROR_CODES[DeviceMissingError]),
     PlatformDeviceMissingError: (HTTPStatus.NOT_FOUND, codes.DEVICE_MISSING),

@@ -20,6 +20,7 @@ from api_plugin.iot_batch.device_errors import DEVICE_CODES
 from include.batch.codes import TARGET_UNFIT
 from include.batch.requests import TimeFormatError
 from include.batch.service import TaskStateError
+from include.batch_files.model import FileTooLargeError
 from include.errors import (
     AuthenticationError,
     CarillonError,
@@ -59,8 +60,8 @@ STATUS_CODES: Mapping[HTTPStatus, str] = {
 }
 OTHER = "IOTDA.000006"
 
-#: Where files are uploaded, and the code of one that is too large.
-FILE_PATH, FILE_TOO_LARGE = "/batchtask-files", "IOTDA.014603"
+#: Where files are uploaded.
+FILE_PATH = "/batchtask-files"
 
 #: Of parameters of a query that cannot be used, where A8 has one of their own.
 FIELD_CODES: Mapping[str, str] = {"limit": "IOTDA.000017"}
@@ -92,7 +93,7 @@ def _line(failure: Failure, path: str) -> tuple[HTTPStatus, str]:
         field = failure.errors[0].field if failure.errors else ""
         return HTTPStatus.BAD_REQUEST, FIELD_CODES.get(field, OTHER)
     if failure.status is HTTPStatus.REQUEST_ENTITY_TOO_LARGE and path.endswith(FILE_PATH):
-        return HTTPStatus.BAD_REQUEST, FILE_TOO_LARGE
+        return CODES[FileTooLargeError]
     return failure.status, STATUS_CODES.get(failure.status, OTHER)
 
 

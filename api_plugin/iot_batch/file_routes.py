@@ -12,7 +12,7 @@ from api_plugin.common.limits import request_limit
 from api_plugin.iot_batch.errors import ERRORS, FILE_PATH, MISSING
 from api_plugin.iot_batch.paging import iot_time
 from api_plugin.iot_batch.scope import Scope, ScopeDep
-from include.batch_files.model import BatchFile
+from include.batch_files.model import BatchFile, FileTooLargeError
 from include.batch_files.reading import read_upload
 from include.batch_files.service import BatchFileService, check_file_name
 from include.kit.db import Connection
@@ -58,6 +58,9 @@ async def upload_batch_task_file(
     scope: ScopeDep,
 ) -> FileResponse:
     """Upload a list of devices for tasks of the next hour."""
+    most = get_settings().batch_file_limit_bytes
+    if file.size is None or file.size > most:
+        raise FileTooLargeError(f"is larger than {most} bytes", field="file")
     # Some clients send the whole path.
     name = check_file_name((file.filename or "").replace("\\", "/").rpartition("/")[2])
 

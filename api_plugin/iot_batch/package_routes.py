@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 
-from api_plugin.common.bodies import PayloadDep, read
+from api_plugin.common.bodies import PayloadDep, documented, read
 from api_plugin.iot_batch.errors import ERRORS, MISSING
 from api_plugin.iot_batch.package_schemas import (
     AppId,
@@ -29,15 +29,7 @@ router = APIRouter(prefix="/{project_id}/ota-upgrades/packages", tags=["OTA pack
 PackageId = Annotated[str, Path(pattern=r"^[A-Za-z0-9-]{1,36}$")]
 
 
-_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{PackageBody.__name__}"}}},
-    }
-}
-
-
-@router.post("", status_code=201, openapi_extra=_BODY, response_model_exclude_none=True)
+@router.post("", status_code=201, openapi_extra=documented(PackageBody), response_model_exclude_none=True)
 async def create_package(scope: ScopeDep, payload: PayloadDep) -> PackageResponse:
     """Tell of a package; its file stays where it is."""
     values = read(PackageBody, payload).model_dump()

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query
-from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api_plugin.common.bodies import PayloadDep, read
+from api_plugin.common.bodies import PayloadDep, documented, read
 from api_plugin.common.json_body import read_object
 from api_plugin.common.reconciler import nudge
 from api_plugin.iot_batch.errors import ERRORS, MISSING
@@ -61,12 +60,7 @@ async def _targets(request: Request) -> list[str] | None:
 TargetsDep = Annotated[list[str] | None, Depends(_targets)]
 
 
-def _body(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
-    schema = {"$ref": f"#/components/schemas/{model.__name__}"}
-    return {"requestBody": {"required": required, "content": {"application/json": {"schema": schema}}}}
-
-
-@router.post("", status_code=201, response_model=TaskOut, openapi_extra=_body(TaskRequest))
+@router.post("", status_code=201, response_model=TaskOut, openapi_extra=documented(TaskRequest))
 async def create_batch_task(scope: ScopeDep, payload: PayloadDep) -> Response:
     """Create a task; it runs at once, or when it is scheduled, or once it is confirmed."""
     new = read(TaskRequest, payload).new_task(
@@ -127,7 +121,7 @@ async def show_batch_task(
     "/{task_id}/retry",
     response_model=TargetResults,
     responses=MISSING,
-    openapi_extra=_body(TargetsBody, required=False),
+    openapi_extra=documented(TargetsBody, required=False),
 )
 async def retry_batch_task(task_id: TaskId, scope: ScopeDep, targets: TargetsDep) -> Response:
     """Begin anew what failed or was stopped of a task: all of it, or these targets."""
@@ -144,7 +138,7 @@ async def retry_batch_task(task_id: TaskId, scope: ScopeDep, targets: TargetsDep
     "/{task_id}/stop",
     response_model=TargetResults,
     responses=MISSING,
-    openapi_extra=_body(TargetsBody, required=False),
+    openapi_extra=documented(TargetsBody, required=False),
 )
 async def stop_batch_task(task_id: TaskId, scope: ScopeDep, targets: TargetsDep) -> Response:
     """End what is open of a task: all of it, or these targets. Nothing is sent after the answer."""
@@ -159,7 +153,7 @@ async def stop_batch_task(task_id: TaskId, scope: ScopeDep, targets: TargetsDep)
     "/{task_id}/confirm",
     response_model=TargetResults,
     responses=MISSING,
-    openapi_extra=_body(TargetsBody, required=False),
+    openapi_extra=documented(TargetsBody, required=False),
 )
 async def confirm_batch_task(task_id: TaskId, scope: ScopeDep, targets: TargetsDep) -> Response:
     """Let begin what waits for this (`need_confirm`): all of a task, or these targets."""

@@ -9,6 +9,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 
 from api_plugin.common.auth import CallerDep
+from api_plugin.common.bodies import documented
 from api_plugin.common.database import DatabaseDep, transact
 from api_plugin.common.json_body import read_json
 from api_plugin.management.device_event_schemas import EVENTS_MOST, DeviceEventsBody, DeviceEventsResponse
@@ -21,17 +22,8 @@ from include.ota.reports import Reading, Report, flatten, read_item
 
 router = APIRouter(responses=PROBLEMS)
 
-_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {"schema": {"$ref": f"#/components/schemas/{DeviceEventsBody.__name__}"}}
-        },
-    }
-}
 
-
-@router.post("/device-events", tags=["devices"], openapi_extra=_BODY)
+@router.post("/device-events", tags=["devices"], openapi_extra=documented(DeviceEventsBody))
 async def add_device_events(
     request: Request, caller: CallerDep, database: DatabaseDep
 ) -> DeviceEventsResponse:

@@ -1,9 +1,9 @@
 """The same commands to the same simulator, by nothing but aiohttp, or nothing but asyncio.
 
-    python -m benchmarks.peers.gateway aiohttp|sockets COUNT PORT
+    python -m benchmarks.peers.gateway aiohttp|sockets COUNT PORT [SENDERS]
 
-`aiohttp`: 32 tasks that share a session, warm, each takes the next command.
-`sockets`: 32 open connections, the bytes of each command prebuilt, each sender takes the next one.
+`aiohttp`: 32 tasks, or so many, that share a session, warm, each takes the next command.
+`sockets`: as many open connections, the bytes of each command prebuilt, each sender takes the next one.
 At the end it prints one JSON object: `due`, `first` (the first send), `last` (the last answer), seconds since
 the epoch; `cpu` seconds and `rss_kb` of this process at its peak.
 """
@@ -53,12 +53,12 @@ def choose_due() -> float:
     return float(int(time.time()) + 2)
 
 
-async def run_aiohttp(count: int, port: int) -> Sent:
+async def run_aiohttp(count: int, port: int, senders: int) -> Sent:
     """Send with a session."""
     numbers = iter(range(count))
-    connector = aiohttp.TCPConnector(limit=SENDERS)
+    connector = aiohttp.TCPConnector(limit=senders)
     async with aiohttp.ClientSession(f"http://{HOST}:{port}", connector=connector) as session:
-        await asyncio.gather(*(_warm(session) for _ in range(SENDERS)))
+        await asyncio.gather(*(_warm(session) for _ in range(senders)))
 
         async def work() -> None:
             for number in numbers:
@@ -68,7 +68,7 @@ async def run_aiohttp(count: int, port: int) -> Sent:
 
         await sleep_until(due := choose_due())
         first = time.time()
-        await asyncio.gather(*(work() for _ in range(SENDERS)))
+        await asyncio.gather(*(work() for _ in range(senders)))
         last = time.time()
     return due, first, last
 
@@ -78,10 +78,10 @@ async def _warm(session: aiohttp.ClientSession) -> None:
         await answer.read()
 
 
-async def run_sockets(count: int, port: int) -> Sent:
+async def run_sockets(count: int, port: int, senders: int) -> Sent:
     """Send over connections that were opened before."""
     calls = iter([_request(number, port) for number in range(count)])
-    links = [await asyncio.open_connection(HOST, port) for _ in range(min(SENDERS, count))]
+    links = [await asyncio.open_connection(HOST, port) for _ in range(min(senders, count))]
     for _, writer in links:
         writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -117,8 +117,9 @@ def _check(answer: dict[str, Any]) -> None:
 
 def main(words: Iterator[str]) -> None:
     way, count, port = next(words), int(next(words)), int(next(words))
+    senders = int(next(words, SENDERS))
     run = {"aiohttp": run_aiohttp, "sockets": run_sockets}[way]
-    due, first, last = asyncio.run(run(count, port))
+    due, first, last = asyncio.run(run(count, port, senders))
     told = {"due": due, "first": first, "last": last, "cpu": time.process_time()}
     print(json.dumps({**told, "rss_kb": peak_rss_kb()}))
 

@@ -22,15 +22,16 @@ LIMIT %(limit)s
 SELECT run_failure FROM batch_task WHERE id = %(id)s
 
 -- name: list_subtasks
--- Sub-tasks of a task, in their order.
+-- Sub-tasks of a task, in their order. That begins with the task, and that is no plain `=`, so that no plan walks
+-- along the sub-tasks of all tasks to those of a late one.
 SELECT id, target, wave, status, attempt, retries_left, phase, phase_ends_at, wake_at,
        nullif(window_ends_at, %(forever)s) AS window_ends_at, progress, output, error_code, error_msg, created_at,
        updated_at, finished_at
 FROM batch_subtask
-WHERE batch_id = %(id)s AND id > %(after)s
+WHERE batch_id = ANY(ARRAY[%(id)s::bigint]) AND id > %(after)s
   AND (%(status)s::text IS NULL OR status = %(status)s)
   AND (%(wave)s::smallint IS NULL OR wave = %(wave)s)
-ORDER BY id
+ORDER BY batch_id, id
 LIMIT %(limit)s
 
 -- name: count_exclusions

@@ -49,7 +49,6 @@ FINISHED: frozenset[TaskStatus] = frozenset({"Success", "Fail", "PartialSuccess"
 
 SubtaskStatus = Literal["Waitting", "Processing", "Success", "Fail", "FailWaitRetry", "Stopped", "Removed"]
 SUBTASK_STATUSES: tuple[SubtaskStatus, ...] = get_args(SubtaskStatus)
-OPEN: frozenset[SubtaskStatus] = frozenset({"Waitting", "Processing", "FailWaitRetry"})
 
 #: The steps of an upgrade (A10): wait for the device, ask its version, let it load and install, ask again.
 Phase = Literal["online", "version", "download", "verify"]

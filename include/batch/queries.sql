@@ -144,7 +144,7 @@ WITH going AS (
     FOR UPDATE SKIP LOCKED
 ), fresh AS (
     SELECT id, status FROM batch_subtask
-    WHERE batch_id = %(id)s AND NOT (status = 'Processing') AND wake_at <= %(now)s AND claimed_by IS NULL
+    WHERE batch_id = %(id)s AND (status = 'Processing') IS FALSE AND wake_at <= %(now)s AND claimed_by IS NULL
       AND wave <= %(open_wave)s
     ORDER BY wake_at, id LIMIT least(%(fresh)s, %(limit)s - (SELECT count(*) FROM going))
     FOR UPDATE SKIP LOCKED
@@ -200,16 +200,16 @@ FROM (
                          THEN 'FailWaitRetry'
                      WHEN r.status = 'Processing' AND %(stopping)s THEN 'Stopped'
                      ELSE r.status END AS next
-    FROM unnest(%(ids)s::bigint[], %(attempts)s::integer[], %(were)s::text[], %(statuses)s::text[],
-                %(outputs)s::text[], %(error_codes)s::text[], %(error_msgs)s::text[], %(phases)s::text[],
-                %(phases_end)s::timestamptz[], %(wakes)s::timestamptz[], %(progresses)s::smallint[],
-                %(retryables)s::boolean[])
-         AS r (id, attempt, was, status, output, error_code, error_msg, phase, phase_ends_at, wake_at, progress,
-               retryable)
-    JOIN batch_subtask c ON c.id = r.id
+    FROM jsonb_to_recordset(%(steps)s::jsonb)
+         AS r (id bigint, attempt integer, was text, status text, output text, error_code text, error_msg text,
+               phase text, phase_ends_at timestamptz, wake_at timestamptz, progress smallint, retryable boolean)
+    -- OFFSET: by the id and in no other way. Statistics lag far behind a task under way, and plans from all that is
+    -- in hand compare each of that with each of these.
+    CROSS JOIN LATERAL (SELECT * FROM batch_subtask WHERE id = r.id OFFSET 0) c
+    WHERE c.batch_id = %(id)s AND c.status = 'Processing' AND c.attempt = r.attempt
+      AND (c.claimed_by = %(claimer)s OR c.claimed_by IS NULL) AND c.phase IS NOT DISTINCT FROM r.was
 ) n
-WHERE s.id = n.id AND s.batch_id = %(id)s AND s.status = 'Processing' AND s.attempt = n.attempt
-  AND (s.claimed_by = %(claimer)s OR s.claimed_by IS NULL) AND s.phase IS NOT DISTINCT FROM n.was
+WHERE s.id = n.id
 RETURNING s.id, s.status
 
 -- name: reopen_subtasks
@@ -229,7 +229,7 @@ SELECT least(
      WHERE batch_id = %(id)s AND (status = 'Processing') AND wake_at IS NOT NULL AND claimed_by IS NULL
      ORDER BY wake_at, id LIMIT 1),
     (SELECT wake_at FROM batch_subtask
-     WHERE %(fresh)s AND batch_id = %(id)s AND NOT (status = 'Processing') AND wake_at IS NOT NULL
+     WHERE %(fresh)s AND batch_id = %(id)s AND (status = 'Processing') IS FALSE AND wake_at IS NOT NULL
        AND claimed_by IS NULL AND wave <= %(open_wave)s
      ORDER BY wake_at, id LIMIT 1)) AS wake_at
 

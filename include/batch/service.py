@@ -55,14 +55,9 @@ class BatchService:
         :raises InvalidInputError: a group or package that the project does not have, a file without columns
         :raises FileMissingError: there is no such file, or it has aged out
         """
-        groups = (new.targets_filter or {}).get("group_ids", [])
-        missing = await self.repository.missing_group(self.project_id, groups)
-        if missing is not None:
-            raise InvalidInputError(f"there is no group {missing!r}", field="targets_filter.group_ids")
         if new.task_type in UPGRADE_TYPES:
             await resolve_package(self.connection, self.project_id, new.task_type, new.document)
-        if new.document_source is not None and new.targets is None and new.targets_filter is None:
-            await resolve_file(self.connection, self.project_id, new.task_type, new.document_source)
+        await self._check_source(new)
         id = await self.tasks.insert_task(new, self.clock())
         return _existing(await self.tasks.find_task(id, with_targets=True), id)
 
@@ -104,6 +99,17 @@ class BatchService:
             task_id=task_id, projects=[self.project_id], with_targets=with_targets
         )
         return _existing(found, task_id)
+
+    async def _check_source(self, new: NewTask) -> None:
+        """Look for what the targets are to come from; of several sources only the first counts."""
+        if new.targets is not None:
+            return
+        if new.targets_filter is not None:
+            missing = await self.repository.missing_group(self.project_id, new.targets_filter["group_ids"])
+            if missing is not None:
+                raise InvalidInputError(f"there is no group {missing!r}", field="targets_filter.group_ids")
+        elif new.document_source is not None:
+            await resolve_file(self.connection, self.project_id, new.task_type, new.document_source)
 
     async def _count(self, task: Task, wanted: SubtaskFilter) -> int:
         """Return how many sub-tasks match, on all pages: never by counting rows."""

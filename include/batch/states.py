@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from include.batch.model import UPGRADE_TYPES, Progress, SubtaskStatus, TaskStatus, TaskType
+from include.batch.model import Progress, SubtaskStatus, TaskStatus
 
 TASK_NEXT: Mapping[TaskStatus, frozenset[TaskStatus]] = {
     "Initializing": frozenset({"Waitting", "Processing", "Fail", "Stopping", "Stopped"}),
@@ -59,8 +59,3 @@ def final_status(status: TaskStatus, progress: Progress) -> TaskStatus | None:
     if progress.total and progress.executed == 0:
         return "Stopped"
     return "PartialSuccess" if progress.success else "Fail"
-
-
-def upgrades(task_type: TaskType) -> bool:
-    """Whether it is one of the upgrades, which alone know retry, stop and confirm at the vendor's."""
-    return task_type in UPGRADE_TYPES

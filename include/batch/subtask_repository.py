@@ -7,6 +7,8 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, LiteralString
 
+import orjson
+
 from include.batch.codes import DEVICE_MISSING, INTERRUPTED
 from include.batch.model import Step, Subtask, SubtaskStatus, Task
 from include.batch.repository import queries
@@ -95,18 +97,7 @@ class SubtaskRepository:
             retry_at=now if interval is None else now + interval,
             claimer=claimer,
             now=now,
-            ids=[subtask.id for subtask, _ in steps],
-            attempts=[subtask.attempt for subtask, _ in steps],
-            were=[subtask.phase for subtask, _ in steps],
-            statuses=[step.status for _, step in steps],
-            outputs=[step.output for _, step in steps],
-            error_codes=[step.error_code for _, step in steps],
-            error_msgs=[step.error_msg for _, step in steps],
-            phases=[step.phase for _, step in steps],
-            phases_end=[step.phase_ends_at for _, step in steps],
-            wakes=[step.wake_at for _, step in steps],
-            progresses=[step.progress for _, step in steps],
-            retryables=[step.retryable for _, step in steps],
+            steps=orjson.dumps([_written(subtask, step) for subtask, step in steps]).decode(),
         )
         return {row["id"]: row["status"] for row in rows}
 
@@ -148,6 +139,23 @@ class SubtaskRepository:
     async def _rows(self, statement: LiteralString, **parameters: Any) -> list[Row]:
         cursor = await self.connection.execute(statement, parameters)
         return list(await cursor.fetchall())
+
+
+def _written(subtask: Subtask, step: Step) -> dict[str, Any]:
+    return {
+        "id": subtask.id,
+        "attempt": subtask.attempt,
+        "was": subtask.phase,
+        "status": step.status,
+        "output": step.output,
+        "error_code": step.error_code,
+        "error_msg": step.error_msg,
+        "phase": step.phase,
+        "phase_ends_at": step.phase_ends_at,
+        "wake_at": step.wake_at,
+        "progress": step.progress,
+        "retryable": step.retryable,
+    }
 
 
 def read_subtask(row: Row) -> Subtask:

@@ -26,6 +26,10 @@ class FileNameTakenError(ConflictError):
     """Another file has this name."""
 
 
+class FileTooLargeError(InvalidInputError):
+    """The file has more bytes than it may have."""
+
+
 class UnusableRowsError(InvalidInputError):
     """Rows of the file cannot be used, so none was kept.
 

@@ -51,17 +51,18 @@ async def read_upload(upload: BinaryIO, spool: TextIO, *, rows_most: int) -> Con
 def read_targets(path: Path, spool: TextIO, *, rows_most: int) -> Contents:
     """Write the rows of a file into a spool, as `COPY` takes them: number and cells (JSON).
 
-    :raises UnusableRowsError: some cannot be used
-    :raises InvalidInputError: it is no table, lacks columns or has unknown ones, or too many rows, or none
+    :raises UnusableRowsError: some cannot be used; the headings are a row, too
+    :raises InvalidInputError: it is no table, or has too many rows, or none
     """
     rows = open_table(path, weights=WEIGHTS).rows()
     first = next(rows, None)
     if first is None:
         raise InvalidInputError("has no rows", field="file")
     headings = trimmed(first[1])
-    names = match_headings(headings, HEADINGS, (), _EXPECTED)
-    if "device_id" not in names and not {"node_id", "product_id"} <= set(names):
-        raise InvalidInputError("lacks the column device_id, or product_id and node_id", field="file")
+    try:
+        names = _columns(headings)
+    except InvalidInputError as error:
+        raise UnusableRowsError([RowProblem("", error.message, first[0])], 1) from None
     reader = _Reader(names, headings)
     count = 0
     for number, cells in rows:
@@ -78,6 +79,14 @@ def read_targets(path: Path, spool: TextIO, *, rows_most: int) -> Contents:
     if not count:
         raise InvalidInputError("has no rows but the headings", field="file")
     return Contents([name for name in names if name], count)
+
+
+def _columns(headings: Sequence[str]) -> list[str | None]:
+    """Return what each column is, None for one without heading. Raises InvalidInputError."""
+    names = match_headings(headings, HEADINGS, (), _EXPECTED)
+    if "device_id" not in names and not {"node_id", "product_id"} <= set(names):
+        raise InvalidInputError("lacks the column device_id, or product_id and node_id")
+    return names
 
 
 @dataclass

@@ -12,11 +12,11 @@ from include.cli.home import ROOT
 from include.cli.postgres import child_argv
 from include.errors import InvalidInputError
 
-SUBJECTS = ("fire", "billing", "timers")
+SUBJECTS = ("fire", "billing", "timers", "batch")
 
 
 def bench(
-    subject: Annotated[str, typer.Argument(help="What to measure: fire, billing, timers.")],
+    subject: Annotated[str, typer.Argument(help="What to measure: fire, billing, timers, batch.")],
     arguments: Annotated[
         list[str] | None, typer.Argument(help="Handed on; --help after the subject lists them.")
     ] = None,

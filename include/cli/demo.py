@@ -1,6 +1,6 @@
 """`./carillon demo`: definitions through a running instance's REST APIs, and what becomes of them.
 
-Without a further word it is the callbacks demo; `demo billing` and `demo timers` are in files of their own.
+Without a further word it is the callbacks demo; the others are in files of their own.
 """
 
 from __future__ import annotations
@@ -9,16 +9,16 @@ import asyncio
 import json
 import secrets
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
 
+from include.cli.demo_batch import batch
 from include.cli.demo_billing import billing
 from include.cli.demo_timers import timers
 from include.cli.instance import Instance, read_instance
-from include.cli.live import drawing
+from include.cli.live import showing
 from include.cli.progress import Progress, stdout
 from include.demo import report
 from include.demo.api import connecting
@@ -45,6 +45,7 @@ def callbacks(context: typer.Context, seconds: Seconds = 75, as_json: AsJson = F
         raise typer.Exit(1)
 
 
+demo.command("batch")(batch)
 demo.command("billing")(billing)
 demo.command("timers")(timers)
 
@@ -67,7 +68,7 @@ async def run_callbacks(instance: Instance, seconds: float, *, as_json: bool) ->
             mark=secrets.token_hex(3),
         )
         progress.say(f"creating {len(tasks)} callback tasks at {instance.url}/crontab")
-        with _showing(as_json=as_json) as show:
+        with showing(report.table, _news, as_json=as_json) as show:
             async with creating(api, tasks) as made:
                 await watch(api, made, seconds, show)
         document = report.document(made, instance.url, receivers.as_json(), time.monotonic() - began)
@@ -76,20 +77,7 @@ async def run_callbacks(instance: Instance, seconds: float, *, as_json: bool) ->
     return document
 
 
-@contextmanager
-def _showing(*, as_json: bool) -> Iterator[Callable[[Demo], None]]:
-    """Lend what shows the demo: a table on a terminal, else a line for each execution that ended."""
-    if stdout.is_terminal and not as_json:
-        with drawing() as draw:
-            yield lambda made: draw(report.table(made))
-        return
-    told: set[int] = set()
-
-    def tell(made: Demo) -> None:
-        for task in made.tasks:
-            for execution in reversed(task.ended):
-                if execution["id"] not in told and not as_json:
-                    stdout.print(report.line(task, execution), markup=False)
-                told.add(execution["id"])
-
-    yield tell
+def _news(made: Demo) -> Iterator[tuple[int, str]]:
+    for task in made.tasks:
+        for execution in reversed(task.ended):
+            yield execution["id"], report.line(task, execution)

@@ -14,9 +14,10 @@ from zoneinfo import ZoneInfo
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
 
-from include.cli.instance import Instance, read_instance
-from include.cli.live import drawing
+from include.cli.instance import Instance, read_instance, simulator_of
+from include.cli.live import showing
 from include.cli.progress import Progress as Lines
 from include.cli.progress import stderr, stdout
 from include.cli.token import settings_of_instance
@@ -24,7 +25,7 @@ from include.demo import timers_report as report
 from include.demo.api import calling, connecting
 from include.demo.lamps import next_minutes, plan_lamps
 from include.demo.timers import Clients, Story, check_simulator, look, ordered, registered, watch
-from include.errors import InvalidInputError, StartupError
+from include.errors import InvalidInputError
 from include.kit.clock import system_clock
 from include.settings import get_settings
 from include.tokens.jwt_tokens import issue_jwt
@@ -76,7 +77,7 @@ async def run_timers(
                 async with ordered(clients, lamps, dues, tick) as story:
                     try:
                         screen.say("waiting for them")
-                        with showing(as_json=as_json) as show:
+                        with showing(table, report.news, as_json=as_json) as show:
                             await watch(clients, story, show)
                         await look(clients, story)
                         if not as_json:
@@ -93,20 +94,20 @@ async def calling_all(instance: Instance, *, project_id: str, user: str) -> Asyn
 
     :raises StartupError: its devices are not simulated
     """
-    gateway = instance.gateway_url
-    if gateway is None or "simulator" not in instance.processes:
-        raise StartupError(
-            f"this instance has a device gateway of its own ({gateway}), and the demo switches simulated"
-            " devices alone: start one without AIRFLOW_CONN_DEVICE_GATEWAY and CARILLON_GATEWAY_CONNECTION"
-        )
+    gateway = simulator_of(instance)
     jwt = issue_jwt(user, system_clock() + JWT_LASTS, settings_of_instance())
     async with (
         connecting(instance.url, instance.database_url, "demo", ("management",), [project_id]) as own,
-        calling(instance.url, f"jwt {jwt}") as as_user,
+        calling(instance.url, {"Authorization": f"jwt {jwt}"}) as as_user,
         calling(gateway) as simulator,
     ):
         await check_simulator(simulator, gateway)
         yield Clients(own, as_user, simulator)
+
+
+def table(story: Story) -> Table:
+    """Return what a terminal shows just now."""
+    return report.table(story, system_clock())
 
 
 @contextmanager
@@ -123,21 +124,3 @@ def bar(unit: str, total: int) -> Iterator[Callable[[], None]]:
 
     with progress:
         yield tick
-
-
-@contextmanager
-def showing(*, as_json: bool) -> Iterator[Callable[[Story], None]]:
-    """Lend what shows the story as it goes: a table on a terminal, else a line for whatever is settled."""
-    if stdout.is_terminal and not as_json:
-        with drawing() as draw:
-            yield lambda story: draw(report.table(story, system_clock()))
-        return
-    told: set[str] = set()
-
-    def tell(story: Story) -> None:
-        for about, line in report.news(story):
-            if about not in told and not as_json:
-                stdout.print(line, markup=False)
-            told.add(about)
-
-    yield tell

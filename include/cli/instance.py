@@ -87,3 +87,18 @@ def read_instance(home: Path | None = None) -> Instance:
             f"the instance on {file.parent} has ended unexpectedly: start it again with ./carillon up"
         )
     return instance
+
+
+def simulator_of(instance: Instance) -> str:
+    """Return the URL of an instance's device simulator.
+
+    :raises StartupError: its devices are not simulated
+    """
+    gateway = instance.gateway_url
+    if gateway is None or "simulator" not in instance.processes:
+        raise StartupError(
+            f"this instance has a device gateway of its own ({gateway}), and the demo tells simulated devices"
+            " alone what to do: start one without AIRFLOW_CONN_DEVICE_GATEWAY and"
+            " CARILLON_GATEWAY_CONNECTION"
+        )
+    return gateway

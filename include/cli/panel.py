@@ -16,6 +16,7 @@ APIS = {
     "crontab callbacks": "/crontab",
     "meter billing": "/api/v1/scheduler",
     "device timers": "/v3/schedule",
+    "IoT batch tasks": "/v5/iot",
     "Carillon's own": "/carillon/v1",
 }
 
@@ -51,7 +52,7 @@ def rows(instance: Instance, environment: Mapping[str, str]) -> list[tuple[str, 
         *_devices(instance),
         ("database", instance.database_url),
         ("state and logs", instance.home),
-        ("try it", "./carillon demo, demo billing, demo timers"),
+        ("try it", "./carillon demo, demo billing, demo timers, demo batch"),
         *_egress(environment.get("CARILLON_EGRESS_ALLOW", "")),
     ]
 

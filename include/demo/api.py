@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, TypeVar
@@ -108,11 +108,11 @@ async def for_each(items: Iterable[Item], call: Callable[[Item], Awaitable[None]
 
 
 @asynccontextmanager
-async def calling(url: str, authorization: str | None = None) -> AsyncIterator[Api]:
-    """Lend a client that sends this credential with each call."""
+async def calling(url: str, headers: Mapping[str, str] | None = None) -> AsyncIterator[Api]:
+    """Lend a client that sends these headers with each call."""
     async with aiohttp.ClientSession(
         url,
-        headers={"Authorization": authorization} if authorization else None,
+        headers=headers,
         timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS),
     ) as session:
         yield Api(session)
@@ -137,7 +137,9 @@ async def connecting(
         async with database.transaction() as connection:
             token, credential = await TokenService(connection).create(name, apis=apis, projects=projects)
         try:
-            async with calling(url, f"token {credential}") as api:
+            # The one header is for document 004, the other for all the others.
+            headers = {"Authorization": f"token {credential}", "X-Auth-Token": str(credential)}
+            async with calling(url, headers) as api:
                 yield api
         finally:
             async with database.transaction() as connection:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal
 
 import orjson
 
@@ -26,7 +26,6 @@ RETRY_DELAYS: Final = (
 SUBSCRIPTIONS_MOST: Final = 50
 
 EventState = Literal["waiting", "delivered", "given_up"]
-EVENT_STATES: tuple[EventState, ...] = get_args(EventState)
 
 
 @dataclass(frozen=True, slots=True)

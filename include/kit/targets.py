@@ -114,6 +114,7 @@ def parse_host(text: str, field: str) -> str:
     return name
 
 
+@lru_cache(maxsize=4096)
 def literal_address(host: str) -> IPAddress | None:
     """The IP address a host from `parse_host` stands for, or None for a name that DNS has to answer."""
     try:

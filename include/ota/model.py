@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from include.batch.model import TaskType
 
 PackageType = Literal["softwarePackage", "firmwarePackage", "modulePackage"]
-PACKAGE_TYPES: tuple[PackageType, ...] = get_args(PackageType)
 
 #: Which packages a task of an upgrade takes.
 TYPE_OF_TASK: Mapping[TaskType, PackageType] = {

@@ -7,6 +7,7 @@ DELETE /_admin/faults                    all goes well
 GET    /_admin/counters                  totals
 GET    /_admin/received                  request ids with their counts, by device
 GET    /_admin/arrivals                  commands as they came: {"arrivals": [{"device_id", "at", …}]}
+GET    /_admin/upgrades                  what each device went through with upgrades, by device
 GET    /_admin/devices/{id}              one device: commands, messages, shadow
 PUT    /_admin/devices/{id}              {"online": true | false | null, "fw_version": …, "sw_version": …}
 POST   /_admin/online, /_admin/offline   {"device_ids": […]}
@@ -76,6 +77,7 @@ class Admin:
             ("GET", "counters"): lambda _: self.counters(),
             ("GET", "received"): lambda _: self.received(),
             ("GET", "arrivals"): lambda _: self.arrivals(),
+            ("GET", "upgrades"): lambda _: self.upgrades(),
             ("POST", "online"): lambda request: self.set_online(request, True),
             ("POST", "offline"): lambda request: self.set_online(request, False),
             ("DELETE", "devices"): self.forget,
@@ -133,6 +135,10 @@ class Admin:
         ]
         return answer({"arrivals": sorted(came, key=lambda item: item["at"])})
 
+    def upgrades(self) -> Answer:
+        devices = self.fleet.devices.values()
+        return answer({device.device_id: _ota(device) for device in devices if device.ota.notices})
+
     def set_online(self, request: Request, online: bool) -> Answer:
         ids = _read(DeviceIds, request).device_ids
         for device_id in ids:
@@ -171,15 +177,19 @@ class Admin:
             "received": [asdict(item) for item in device.received],
             "messages": list(device.messages),
             "pending": list(device.pending),
-            "ota": {
-                "queries": device.ota.queries,
-                "notices": device.ota.notices,
-                "upgrades": device.ota.begun,
-                "reports": device.ota.reports,
-                "upgrading": device.ota.running is not None,
-            },
+            "ota": _ota(device),
             "shadow": {name: asdict(shadow) for name, shadow in device.shadows.items()},
         }
+
+
+def _ota(device: Device) -> dict[str, Any]:
+    return {
+        "queries": device.ota.queries,
+        "notices": device.ota.notices,
+        "upgrades": device.ota.begun,
+        "reports": device.ota.reports,
+        "upgrading": device.ota.running is not None,
+    }
 
 
 def _read(model: type[Model], request: Request) -> Model:

@@ -136,7 +136,7 @@ class Ota:
     def _progress(self, device: Device, via: str | None, code: int, percent: int, version: str) -> None:
         paras = {"result_code": code, "progress": percent, "version": version}
         if code:
-            paras["description"] = "as the faults want it"
+            paras["description"] = "simulated"
         self._say(device, via, "upgrade_progress_report", paras)
 
     def _say(self, device: Device, via: str | None, event_type: str, paras: Mapping[str, Any]) -> None:

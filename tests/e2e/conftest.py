@@ -26,6 +26,7 @@ from include.cli.home import ROOT
 from include.cli.instance import Instance, read_instance
 from include.cli.leftovers import end
 from include.cli.postgres import child_argv, find_free_port
+from tests.e2e.receiver import Receiver, receiving
 
 START_TIMEOUT = 240.0
 
@@ -189,3 +190,10 @@ def instance(launch: Launcher) -> Iterator[Up]:
     up = launch()
     yield up
     assert up.stop() == 0
+
+
+@pytest.fixture(scope="module")
+def receiver() -> Iterator[Receiver]:
+    """A receiver of callbacks and events, of this module alone."""
+    with receiving() as receiver:
+        yield receiver

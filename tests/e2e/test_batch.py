@@ -25,7 +25,7 @@ from include.cli.supervisor import Supervisor
 from tests.batch_rows import COMMAND, PROJECT, insert_lamps, lamps
 from tests.e2e.client import Client
 from tests.e2e.conftest import Launcher, Up
-from tests.e2e.receiver import receiving
+from tests.e2e.receiver import Receiver
 
 FINISHED = ("Success", "Fail", "PartialSuccess", "Stopped")
 
@@ -115,12 +115,11 @@ def up(launch: Launcher) -> Iterator[Up]:
 
 
 @pytest.fixture(scope="module")
-def batch(up: Up) -> Iterator[Batch]:
-    with receiving() as receiver:
-        batch = Batch(Client(up, receiver))
-        with psycopg.connect(up.instance.database_url, autocommit=True) as connection:
-            insert_lamps(connection, 10_000)
-        yield batch
+def batch(up: Up, receiver: Receiver) -> Batch:
+    batch = Batch(Client(up, receiver))
+    with psycopg.connect(up.instance.database_url, autocommit=True) as connection:
+        insert_lamps(connection, 10_000)
+    return batch
 
 
 @pytest.fixture(autouse=True)

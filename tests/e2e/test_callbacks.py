@@ -5,23 +5,16 @@ from __future__ import annotations
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.client import Client, crontab_at, whole_second
 from tests.e2e.conftest import Up
-from tests.e2e.receiver import Receiver, receiving
+from tests.e2e.receiver import Receiver
 
 #: Enough for a new schedule to become a DAG and to arm its first window.
 AHEAD = 22
-
-
-@pytest.fixture(scope="module")
-def receiver() -> Iterator[Receiver]:
-    with receiving() as receiver:
-        yield receiver
 
 
 @pytest.fixture(scope="module")

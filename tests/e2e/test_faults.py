@@ -16,15 +16,9 @@ from include.cli.supervisor import Supervisor
 from tests.e2e.client import Client, crontab_at, whole_second
 from tests.e2e.conftest import Launcher, Up
 from tests.e2e.killing import armed_triggerer, kill_now, pids, triggerers, wait_settled
-from tests.e2e.receiver import Receiver, receiving
+from tests.e2e.receiver import Receiver
 
 AHEAD = 25
-
-
-@pytest.fixture(scope="module")
-def receiver() -> Iterator[Receiver]:
-    with receiving() as receiver:
-        yield receiver
 
 
 @pytest.fixture(scope="module")

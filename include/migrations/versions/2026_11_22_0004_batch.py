@@ -146,12 +146,12 @@ CREATE TABLE batch_subtask (
 );
 CREATE INDEX batch_subtask_of_batch ON batch_subtask (batch_id, id);
 CREATE INDEX batch_subtask_by_status ON batch_subtask (batch_id, status, id);
+-- Without the first one, which for most tasks is all: an index more is paid for with each result.
+CREATE INDEX batch_subtask_of_wave ON batch_subtask (batch_id, wave, id) WHERE wave > 1;
 -- What goes on with an attempt is looked for apart from what begins one: a rate holds only the latter.
 CREATE INDEX batch_subtask_due ON batch_subtask (batch_id, (status = 'Processing'), wake_at, id)
     WHERE wake_at IS NOT NULL AND claimed_by IS NULL;
 CREATE INDEX batch_subtask_claimed ON batch_subtask (batch_id, claimed_by) WHERE claimed_by IS NOT NULL;
-CREATE INDEX batch_subtask_open ON batch_subtask (target)
-    WHERE status IN ('Waitting', 'Processing', 'FailWaitRetry');
 
 CREATE FUNCTION batch_subtask_may(old_status text, new_status text) RETURNS boolean LANGUAGE sql IMMUTABLE
 RETURN CASE old_status

@@ -146,7 +146,9 @@ async def test_the_end_of_what_waits_for_devices_is_written_down(database, conne
             " VALUES (%s, %s, '{}', 'PENDING', %s, now())",
             [f"m{number}", device, expires_at],
         )
-    loop = asyncio.create_task(Announcer(database, airflow, airflow.last_parse, clock=lambda: NOW).run())
+    loop = asyncio.create_task(
+        Announcer(database, airflow, airflow.last_parse, clock=lambda: NOW).loop().run()
+    )
     ended = "SELECT FROM device_message WHERE status = 'TIMEOUT'"
     await wait_until(lambda: connection.execute(ended).rowcount == 1)
     loop.cancel()
@@ -264,7 +266,7 @@ async def test_the_loop_ends_wherever_its_cancellation_meets_it(database_url, ai
     for point in range(27):
         insert_schedule(connection, announced=False, expression=f"0 {point} * * * *")
         database = await Database(database_url).open()
-        loop = Announcer(database, airflow, airflow.last_parse).run()
+        loop = Announcer(database, airflow, airflow.last_parse).loop().run()
         task = asyncio.create_task(_awaiting(cancelled_at(point, loop)))
         _, going_on = await asyncio.wait([task], timeout=10)
         await database.close()

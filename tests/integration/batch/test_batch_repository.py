@@ -412,7 +412,7 @@ class TestStopping:
 
         async with database.transaction() as transaction:
             tasks = TaskRepository(transaction)
-            await tasks.lock_sending(task.id)
+            assert await tasks.try_lock_sending(task.id)
             await transaction.commit()
             stopping = asyncio.create_task(stop())
             await asyncio.sleep(0.3)
@@ -424,7 +424,7 @@ class TestStopping:
     async def test_it_does_not_wait_for_ever(self, database: Database) -> None:
         task = await add_task(database)
         async with database.transaction() as transaction:
-            await TaskRepository(transaction).lock_sending(task.id)
+            assert await TaskRepository(transaction).try_lock_sending(task.id)
             with pytest.raises(LockNotAvailable):
                 async with database.pool.connection() as other:
                     await TaskRepository(other).lock_stopping(task.id, timedelta(milliseconds=100))

@@ -53,7 +53,6 @@ async def test_statements_over_many_subtasks_of_two_tasks_move_the_counters(data
 
 
 async def test_the_table_allows_the_transitions_of_the_model_and_no_others(database: Database) -> None:
-    task = await make(database, 0)
     async with database.transaction() as connection:
         for tables, statuses, allowed in (
             ("batch_task", TASK_STATUSES, TASK_NEXT),
@@ -64,11 +63,56 @@ async def test_the_table_allows_the_transitions_of_the_model_and_no_others(datab
                 row = await (await connection.execute(query, [old, new])).fetchone()
                 assert row is not None
                 assert row["may"] == (new in allowed[old]), (tables, old, new)  # type: ignore[index]
-    with pytest.raises(psycopg.errors.CheckViolation, match="may not go from Initializing to Success"):
-        async with database.transaction() as connection:
-            await connection.execute(
-                "UPDATE batch_task SET status = 'Success', finished_at = now() WHERE id = %s", [task]
-            )
+
+
+@pytest.mark.parametrize(
+    ("change", "constraint"),
+    [
+        ("UPDATE batch_task SET status = 'Success', finished_at = now()", "batch_task_transition"),
+        ("UPDATE batch_task SET status = 'Waiting'", "batch_task_status"),
+        ("UPDATE batch_task SET status = 'Stopped'", "batch_task_finished"),
+        ("UPDATE batch_task SET finished_at = now()", "batch_task_finished"),
+        ("UPDATE batch_task SET success = success + 1", "batch_task_progress"),
+        ("UPDATE batch_task SET total = total + 1", "batch_task_progress"),
+        ("UPDATE batch_task SET waitting = -1, success = 4", "batch_task_progress"),
+        ("UPDATE batch_task SET retry_count = 1", "batch_task_retry_pair"),
+        ("UPDATE batch_task SET retry_count = 6, retry_interval = '1 minute'", "batch_task_retry_count"),
+        ("UPDATE batch_task SET task_id = 'x'", "batch_task_id_form"),
+        ("UPDATE batch_task SET task_mode = 'DEVICE'", "batch_task_mode"),
+        ("UPDATE batch_subtask SET status = 'Success', finished_at = now()", "batch_subtask_transition"),
+        ("UPDATE batch_subtask SET status = 'FailWaitRetry'", "batch_subtask_transition"),
+        ("UPDATE batch_subtask SET status = 'Done'", "batch_subtask_transition"),
+        ("UPDATE batch_subtask SET status = 'Stopped'", "batch_subtask_finished"),
+        ("UPDATE batch_subtask SET claimed_by = 7", "batch_subtask_claim"),
+        ("UPDATE batch_subtask SET progress = 101", "batch_subtask_progress"),
+        ("UPDATE batch_subtask SET phase = 'install'", "batch_subtask_phase"),
+        ("UPDATE batch_subtask SET target = 'lamp-1'", "batch_subtask_once"),
+    ],
+)
+async def test_a_statement_that_breaks_a_rule_is_refused(
+    database: Database, connection: psycopg.Connection, change: str, constraint: str
+) -> None:
+    """Whoever writes it: what no service would, an operator at a prompt may."""
+    task = await make(database, 3)
+    if constraint == "batch_task_status":  # the step there is refused before its spelling is
+        connection.execute("ALTER TABLE batch_task DISABLE TRIGGER batch_task_transition")
+    with pytest.raises(psycopg.errors.IntegrityError) as caught:
+        connection.execute(change.encode())
+    assert caught.value.diag.constraint_name == constraint
+    assert await progress(database, task) == {"total": 3, "waitting": 3}
+
+
+@pytest.mark.parametrize("end", ["Success", "Removed"])
+async def test_what_has_ended_well_never_begins_again(
+    database: Database, connection: psycopg.Connection, end: str
+) -> None:
+    task = await make(database, 1)
+    connection.execute("UPDATE batch_subtask SET status = 'Processing'")
+    connection.execute("UPDATE batch_subtask SET status = %s, finished_at = now()", [end])
+    for status in set(SUBTASK_STATUSES) - {end}:
+        with pytest.raises(psycopg.errors.CheckViolation, match=f"may not go from {end} to {status}"):
+            connection.execute("UPDATE batch_subtask SET status = %s, finished_at = NULL", [status])
+    assert await progress(database, task) == {"total": 1, end.lower(): 1}
 
 
 async def test_an_event_is_written_for_each_subscription_with_the_change(database: Database) -> None:
@@ -82,4 +126,11 @@ async def test_an_event_is_written_for_each_subscription_with_the_change(databas
         await connection.execute("UPDATE batch_task SET status = 'Processing' WHERE id = %s", [task])
         await connection.execute("UPDATE batch_task SET updated_at = now() WHERE id = %s", [task])
         rows = await (await connection.execute("SELECT resource, body FROM event")).fetchall()
-    assert [(row["resource"], row["body"]["status"]) for row in rows] == [("batchtask", "Processing")]
+    body = {
+        "app_id": None,
+        "task_id": f"{1:024x}",
+        "task_type": "createCommands",
+        "status": "Processing",
+        "status_desc": "",
+    }
+    assert [(row["resource"], row["body"]) for row in rows] == [("batchtask", body)]

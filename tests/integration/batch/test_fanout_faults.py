@@ -181,7 +181,7 @@ async def test_a_shard_that_is_cancelled_leaves_nothing_behind(bench: Bench) -> 
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     await bench.until(lambda: "processing" not in bench.progress(task))
-    assert not bench.engine.held
+    await bench.until(lambda: not bench.engine.held)
     assert (bench.engine.slots.total, bench.engine.slots.hungry) == (0, set())
     assert bench.progress(task)["success"] == bench.counters()["executed"]
     await bench.fan_out(task)

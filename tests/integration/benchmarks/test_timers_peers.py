@@ -22,10 +22,13 @@ def simulator():
         yield process
 
 
+@pytest.mark.parametrize("senders", [(), (7,)])
 @pytest.mark.parametrize("way", ["aiohttp", "sockets"])
-def test_each_device_gets_its_command_once_and_not_early(simulator: SimulatorProcess, way: str) -> None:
+def test_each_device_gets_its_command_once_and_not_early(
+    simulator: SimulatorProcess, way: str, senders: tuple[int, ...]
+) -> None:
     simulator.admin("DELETE", "devices")
-    told = json.loads(asyncio.run(ask_peer("gateway", way, COUNT, simulator.port)))
+    told = json.loads(asyncio.run(ask_peer("gateway", way, COUNT, simulator.port, *senders)))
     came = simulator.admin("GET", "arrivals")["arrivals"]
     assert {one["device_id"]: one["paras"] for one in came} == {device_id(n): paras(n) for n in range(COUNT)}
     assert len(came) == COUNT

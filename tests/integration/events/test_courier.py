@@ -15,7 +15,7 @@ from include.events import model
 from include.events.courier import IN_HAND_OF_ONE, Courier
 from include.kit.egress import EgressGuard
 from include.kit.http import OutboundClient
-from tests.event_rows import courier_at_work, happen, subscribe, until_settled
+from tests.event_rows import body, courier_at_work, happen, headers, subscribe, until_settled
 from tests.integration.kit.peers import OK, Peer, always, peer, reset
 
 FAILED = b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n"
@@ -27,15 +27,6 @@ pytestmark = pytest.mark.usefixtures("local_targets")
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two further attempts, soon."""
     monkeypatch.setattr(model, "RETRY_DELAYS", (timedelta(seconds=0.05), timedelta(seconds=0.1)))
-
-
-def headers(request: bytes) -> dict[str, str]:
-    lines = request.split(b"\r\n\r\n")[0].decode().split("\r\n")[1:]
-    return {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
-
-
-def body(request: bytes) -> bytes:
-    return request.split(b"\r\n\r\n", 1)[1]
 
 
 def told(receiver: Peer) -> list[tuple[str, str]]:

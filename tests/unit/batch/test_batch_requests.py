@@ -149,6 +149,8 @@ class TestSources:
         (body(targets_filter={}), ("targets_filter", "group_ids")),
         (body(targets_filter={"group_ids": []}), ("targets_filter", "group_ids")),
         (body(targets_filter={"group_ids": ["a b"]}), ("targets_filter", "group_ids", 0)),
+        (body(targets_filter={"group_ids": ["g"] * 1001}), ("targets_filter", "group_ids")),
+        (body(targets_filter={"group_ids": ["g" * 129]}), ("targets_filter", "group_ids", 0)),
         (body(targets_filter={"group_ids": ["g"], "tags": []}), ("targets_filter", "tags")),
         (body(document_source="f" * 129), ("document_source",)),
         (body(document=[]), ("document",)),
@@ -173,6 +175,14 @@ def test_a_field_that_cannot_be_used_is_named(fields: dict[str, Any], place: tup
         (body(need_confirm=True), "need_confirm: is for upgrades"),
         (body(task_mode="GATEWAY"), "task_mode: is for firmwareUpgrade and softwareUpgrade"),
         (body(task_ext_info={}), "task_ext_info: is for firmwareUpgrade and softwareUpgrade"),
+        (
+            body(task_type="moduleUpgrade", document=UPGRADE, task_mode="GATEWAY"),
+            "task_mode: is for firmwareUpgrade and softwareUpgrade",
+        ),
+        (
+            body(task_type="moduleUpgrade", document=UPGRADE, task_ext_info={}),
+            "task_ext_info: is for firmwareUpgrade and softwareUpgrade",
+        ),
         (
             upgrade(task_ext_info=ext_info(513)),
             "task_ext_info: must have at most 512 characters as JSON",

@@ -134,7 +134,9 @@ class TestColumns:
             (("name",), "lacks the column device_id, or product_id and node_id"),
         ):
             file = write(tmp_path / "a.csv", [headings, ("a", "b", "c")])
-            assert refused(file).startswith(words)
+            assert refused(file).startswith(f"1 problem: row 1: {words}")
+        late = write(tmp_path / "a.csv", [(), ("", ""), ("colour",), ("red",)])
+        assert refused(late).startswith("1 problem: row 3: has unknown columns colour; expected device_id")
         assert refused(write(tmp_path / "a.csv", [("device_id",), ("",)])) == "has no rows but the headings"
         assert refused(write(tmp_path / "a.csv", [("", "")])) == "has no rows"
         (tmp_path / "a.csv").write_bytes(b"")

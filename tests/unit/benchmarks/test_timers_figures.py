@@ -19,6 +19,7 @@ from benchmarks.peers import gateway as peer
 from benchmarks.timers import minutes_after, parse, timer_body
 from include.gateway.http import HttpGateway
 from include.gateway.model import GatewaySettings
+from include.kit.targets import parse_url
 from include.settings import get_settings
 from include.timers.model import LoadedTimer, command_of
 
@@ -128,7 +129,7 @@ class TestPeers:
             timeout=settings.timer_timeout_seconds,
         )
         ours: Any = HttpGateway(GatewaySettings("http", "http://g:1"), SimpleNamespace()).prepare(command)
-        assert ours.request.url == f"http://g:1{peer.path(7)}"
+        assert ours.request.target == parse_url(f"http://g:1{peer.path(7)}")
         assert ours.request.body == peer.body(7)
 
     @pytest.mark.parametrize("response", [{"result_code": 1}, {"result_code": None}])

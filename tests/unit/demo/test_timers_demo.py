@@ -14,8 +14,10 @@ import pytest
 from rich.console import Console
 
 from api_plugin.device_schedule.schemas import CreateBody
-from include.cli.demo_timers import calling_all, showing
+from include.cli import demo_timers
+from include.cli.demo_timers import calling_all
 from include.cli.instance import Instance
+from include.cli.live import showing
 from include.cli.main import main
 from include.demo.api import for_each
 from include.demo.lamps import POLICIES, Lamp, device_row, next_minutes, plan_lamps, timer_body
@@ -324,11 +326,11 @@ async def test_a_gateway_of_ones_own_is_named() -> None:
 
 
 def test_lines_are_told_once(story: Story, capsys: pytest.CaptureFixture[str]) -> None:
-    with showing(as_json=False) as show:
+    with showing(demo_timers.table, news, as_json=False) as show:
         show(story)
         show(story)
     assert capsys.readouterr().out.splitlines() == [line for _, line in news(story)]
-    with showing(as_json=True) as show:
+    with showing(demo_timers.table, news, as_json=True) as show:
         show(story)
     assert capsys.readouterr().out == ""
 

@@ -38,8 +38,8 @@ def task(task_type: TaskType) -> Task:
     asked = NewTask("p1", "t", task_type)
     nothing: dict[str, Any] = dict.fromkeys(
         (
-            *("status_desc", "paused_at", "pause_reason", "dispatch_began_at", "started_at", "finished_at"),
-            *("dispatched", "open_wave", "runs_wanted", "runs_started"),
+            *("status_desc", "paused_at", "pause_reason", "paced_until", "started_at", "finished_at"),
+            *("dispatched", "judged_success", "judged_fail", "open_wave", "runs_wanted", "runs_started"),
         )
     )
     return Task(

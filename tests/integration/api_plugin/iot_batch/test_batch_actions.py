@@ -237,6 +237,15 @@ class TestRetry:
         assert answer == {"targets": [done("lamp-0"), done("lamp-1")]}
         assert progress(connection, task) == {"total": 4, "fail": 2, "waitting": 2}
 
+    async def test_what_is_under_way_is_not_begun_anew(self, sdk, database, connection):
+        task = await add(database)
+        await perform(database, task, {"lamp-0": "Fail"})
+        answer = await sdk.call("retry_batch_task", task_id=task.task_id, **named("lamp-0", "lamp-1"))
+        assert answer == {"targets": [done("lamp-0"), unfit("lamp-1", "is Processing")]}
+        answer = await sdk.call("retry_batch_task", task_id=task.task_id, **named("lamp-0"))
+        assert answer == {"targets": [unfit("lamp-0", "is Waitting")]}
+        assert progress(connection, task) == {"total": 4, "waitting": 1, "processing": 3}
+
     async def test_named_targets_that_do_not_fit_change_nothing(self, sdk, database, connection):
         task = await add(database)
         await perform(database, task, {**dict.fromkeys(lamps(4), "Fail"), "lamp-0": "Success"})
@@ -373,6 +382,7 @@ class TestRefusals:
             ({"targets": None}, "targets must not be null"),
             ({"targets": "lamp-0"}, "targets: must be a valid list"),
             ({"targets": ["a b"]}, "targets.0: must match pattern"),
+            ({"targets": ["d" * 129]}, "targets.0: must match pattern"),
             ({"target": "lamp-0"}, "target: is not a field of this request"),
         ],
     )

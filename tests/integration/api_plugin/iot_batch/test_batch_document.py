@@ -167,7 +167,7 @@ class TestCreate:
         assert answer.json()["document"] == document
 
     async def test_thirty_thousand_targets(self, sdk, connection):
-        targets = [f"e495cf17-ff79-4294-8f64-{n:012d}" for n in range(30_000)]
+        targets = [f"{n:0128}" for n in range(30_000)]
         made = await sdk.create(
             task_name="all", task_type="createCommands", targets=targets, document=DOCUMENTS["createCommands"]
         )

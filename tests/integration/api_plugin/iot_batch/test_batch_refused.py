@@ -147,6 +147,17 @@ class TestForeign:
             error("000006", "targets_filter.group_ids: there is no group 'g'"),
         )
 
+    async def test_a_file_of_another_project(self, client, connection: psycopg.Connection):
+        connection.execute(
+            "INSERT INTO batch_file (file_id, project_id, owner, file_name, columns, rows, uploaded_at,"
+            " expires_at) VALUES ('f', 'other', '1', 'f.csv', '{device_id}', 1, now(), now() + '1 h')"
+        )
+        fields = body(task_type="deleteDevices", document=None, targets=None, document_source="f")
+        answer = await client.post("/batchtasks", json=fields)
+        assert (answer.status_code, answer.json()) == (404, error("014600", "there is no file 'f'"))
+        assert (await client.delete("/batchtask-files/f")).json() == answer.json()
+        assert (await client.get("/batchtask-files")).json() == {"files": []}
+
     async def test_a_device_of_another_project_fails_as_one_that_is_not_there(
         self, client, database, connection
     ):
@@ -164,6 +175,13 @@ class TestForeign:
                 "error": error("014000", "there is no such device"),
             }
         ]
+
+    async def test_a_project_that_cannot_be_one(self, client, url):
+        answer = await client.get(f"{url}/v5/iot/{'p' * 65}/batchtasks?task_type=createCommands")
+        assert (answer.status_code, answer.json()) == (
+            400,
+            error("000006", "project_id: must have 1 to 64 printable characters"),
+        )
 
     async def test_a_task_of_another_project_is_not_there(self, client, url, database):
         made = (await client.post("/batchtasks", json=body())).json()
@@ -190,6 +208,35 @@ class TestForeign:
 
 
 class TestSources:
+    @pytest.mark.parametrize(
+        ("task_type", "sources"),
+        [
+            ("createCommands", {"targets_filter": {"group_ids": ["nowhere"]}, "document_source": "nowhere"}),
+            ("freezeDevices", {"targets_filter": {"group_ids": ["nowhere"]}, "document_source": "nowhere"}),
+        ],
+    )
+    async def test_what_does_not_count_need_not_be_there(self, client, task_type, sources):
+        document = COMMAND if task_type == "createCommands" else None
+        answer = await client.post(
+            "/batchtasks", json=body(task_type=task_type, document=document, **sources)
+        )
+        assert (answer.status_code, answer.json()["targets"]) == (201, ["d1"])
+        assert answer.json()["targets_filter"] == sources["targets_filter"]
+
+    async def test_groups_count_before_a_file(self, client):
+        fields = body(
+            task_type="freezeDevices",
+            document=None,
+            targets=None,
+            targets_filter={"group_ids": ["nowhere"]},
+            document_source="nowhere",
+        )
+        answer = await client.post("/batchtasks", json=fields)
+        assert (answer.status_code, answer.json()) == (
+            400,
+            error("000006", "targets_filter.group_ids: there is no group 'nowhere'"),
+        )
+
     async def test_targets_count_before_groups(self, client, connection, database):
         insert_devices(connection, 3)
         connection.execute(

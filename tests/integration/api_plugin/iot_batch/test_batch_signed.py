@@ -17,9 +17,8 @@ from include.settings import get_settings
 from include.tokens.access_keys import AccessKey, AccessKeyService
 from include.tokens.service import TokenService
 from tests.builders import make_token
-from tests.integration.api_plugin.iot_batch.iot_wire import PROJECT
+from tests.integration.api_plugin.iot_batch.iot_wire import COMMAND, PROJECT
 
-COMMAND = {"service_id": "water", "command_name": "ON_OFF", "paras": {"value": "ON"}}
 BODY = {"task_name": "水表", "task_type": "createCommands", "targets": ["d1"], "document": COMMAND}
 PATH = f"/v5/iot/{PROJECT}/batchtasks"
 LIST = {"task_type": "createCommands"}

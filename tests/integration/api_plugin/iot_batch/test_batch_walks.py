@@ -35,15 +35,18 @@ from tests.integration.api_plugin.iot_batch.iot_wire import COMMAND, PROJECT, in
 CLAIMER = 7
 KNOWN = lamps(4)
 NAMES = [*KNOWN, "ghost"]
-OUTCOMES = st.sampled_from(["Success", "Fail"])
-CALLS = st.sampled_from(["stop", "retry", "confirm"])
+OUTCOMES = st.sampled_from(["Success", "Fail", "Removed"])
+CALLS = st.sampled_from(["retry", "stop", "confirm", "delete"])
 START = st.fixed_dictionaries(
     {
         "upgrade": st.booleans(),
         "confirm": st.booleans(),
-        "later": st.booleans(),
-        "retries": st.integers(0, 2),
+        "later": st.sampled_from([False, False, True]),
+        "retries": st.sampled_from([0, 0, 1, 2]),
         "devices": st.lists(st.sampled_from(NAMES), min_size=1, max_size=5, unique=True),
+        # How far it has come before the first call: else few walks would meet a task that has ended.
+        "begun": st.integers(0, 5),
+        "ended": st.lists(OUTCOMES, max_size=5),
     }
 )
 
@@ -129,7 +132,16 @@ class Machine(RuleBasedStateMachine):
     def begin_another(self, start: dict[str, Any]) -> None:
         self.create(**start)
 
-    def create(self, upgrade: bool, confirm: bool, later: bool, retries: int, devices: list[str]) -> None:
+    def create(
+        self,
+        upgrade: bool,
+        confirm: bool,
+        later: bool,
+        retries: int,
+        devices: list[str],
+        begun: int,
+        ended: list[str],
+    ) -> None:
         self.held, self.gone = {}, False
         policy: dict[str, Any] = {"retry_count": retries, "retry_interval": 0}
         if later:
@@ -152,8 +164,12 @@ class Machine(RuleBasedStateMachine):
         self.model = ModelTask(
             made.json()["task_id"], upgrade, upgrade and confirm, later, retries, devices, set(KNOWN)
         )
-        if later:  # the reconciler expands such a task by itself
+        if later or begun:  # the reconciler expands those that are scheduled by itself
             self.expand()
+        if begun:
+            self.claim(begun)
+        if self.held and ended:
+            self.record(ended)
 
     # --- the engine
 
@@ -211,6 +227,9 @@ class Machine(RuleBasedStateMachine):
         self.call(name, None)
 
     def call(self, name: str, named: list[str] | None) -> None:
+        if name == "delete":
+            self.delete()
+            return
         body = {} if named is None else {"targets": named}
         answer = self.runner.run(self.world.call("POST", f"/{self.model.task_id}/{name}", body))
         if self.gone:
@@ -228,7 +247,6 @@ class Machine(RuleBasedStateMachine):
             assert named is None or succeeded == fit
         self.look()
 
-    @rule()
     def delete(self) -> None:
         answer = self.runner.run(self.world.call("DELETE", f"/{self.model.task_id}"))
         if self.gone:
@@ -278,9 +296,8 @@ def test_the_api_agrees_with_the_model(
             run_state_machine_as_test(
                 Machine,
                 settings=settings(
-                    max_examples=30,
-                    stateful_step_count=40,
-                    deadline=None,
+                    max_examples=80,
+                    stateful_step_count=20,
                     suppress_health_check=list(HealthCheck),
                 ),
             )
