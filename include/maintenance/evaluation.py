@@ -33,7 +33,9 @@ async def evaluate_schedule(
     """Open and move the tasks of all active projects of a cycle, and return how many of each."""
     now = clock()
     async with database.transaction() as connection:
-        waiting = await EvaluationRepository(connection).list_waiting(schedule_id, now)
+        repository = EvaluationRepository(connection)
+        await repository.plan_wide()
+        waiting = await repository.list_waiting(schedule_id, now)
     moved: list[Moved] = []
     # A task that was opened is what it is by now, so nothing is left to move.
     for projects in _chunks((project.id, project.open) for project in waiting):
