@@ -34,7 +34,7 @@ async def evaluate_schedule(
     now = clock()
     async with database.transaction() as connection:
         repository = EvaluationRepository(connection)
-        await repository.plan_wide()
+        await repository.plan_wide(schedule_id)
         waiting = await repository.list_waiting(schedule_id, now)
     moved: list[Moved] = []
     # A task that was opened is what it is by now, so nothing is left to move.

@@ -46,9 +46,9 @@ class Moved:
 class EvaluationRepository(Repository):
     """One method a statement, on a connection whose transaction somebody else commits."""
 
-    async def plan_wide(self) -> None:
+    async def plan_wide(self, schedule: int) -> None:
         """Have what follows in this transaction planned for `list_waiting`."""
-        await self._rows(queries.plan_wide)
+        await self._rows(queries.plan_wide, schedule=schedule)
 
     async def list_waiting(self, schedule: int, now: datetime) -> list[Waiting]:
         rows = await self._rows(queries.list_waiting, schedule=schedule, now=now)
