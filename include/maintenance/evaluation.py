@@ -6,6 +6,7 @@ task once: rows that somebody else holds are passed over, and an object has one 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
@@ -16,6 +17,10 @@ from include.maintenance.evaluation_repository import EvaluationRepository, Move
 
 #: Objects of a transaction; a project, which has ten thousand at most, is not divided.
 CHUNK = 5000
+
+#: How often, and with which pause, to look again for what somebody else held.
+LOOKS = 10
+LOOK_SECONDS = 0.5
 
 
 async def evaluate(connection: Connection, projects: Sequence[int], now: datetime) -> list[Moved]:
@@ -32,8 +37,24 @@ async def evaluate_schedule(
 ) -> list[Moved]:
     """Open and move the tasks of all active projects of a cycle, and return how many of each."""
     now = clock()
+    moved, left = await _look(database, schedule_id, now)
+    for _ in range(LOOKS):
+        if not left:
+            break
+        # A process that was killed holds its rows until the server has noticed.
+        again, left = await _look(database, schedule_id, now)
+        moved += again
+        if left:
+            await asyncio.sleep(LOOK_SECONDS)
+    return moved
+
+
+async def _look(database: Database, schedule_id: int, now: datetime) -> tuple[list[Moved], bool]:
+    """Open and move what nobody else holds; return also whether there was something to open."""
     async with database.transaction() as connection:
-        waiting = await EvaluationRepository(connection).list_waiting(schedule_id, now)
+        repository = EvaluationRepository(connection)
+        await repository.plan_wide(schedule_id)
+        waiting = await repository.list_waiting(schedule_id, now)
     moved: list[Moved] = []
     # A task that was opened is what it is by now, so nothing is left to move.
     for projects in _chunks((project.id, project.open) for project in waiting):
@@ -42,7 +63,7 @@ async def evaluate_schedule(
     for projects in _chunks((project.id, project.ripe) for project in waiting):
         async with database.transaction() as connection:
             moved += await _open(EvaluationRepository(connection), projects, now)
-    return moved
+    return moved, any(project.ripe for project in waiting)
 
 
 async def _open(repository: EvaluationRepository, projects: Sequence[int], now: datetime) -> list[Moved]:

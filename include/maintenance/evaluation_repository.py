@@ -46,6 +46,10 @@ class Moved:
 class EvaluationRepository(Repository):
     """One method a statement, on a connection whose transaction somebody else commits."""
 
+    async def plan_wide(self, schedule: int) -> None:
+        """Have what follows in this transaction planned for `list_waiting`."""
+        await self._rows(queries.plan_wide, schedule=schedule)
+
     async def list_waiting(self, schedule: int, now: datetime) -> list[Waiting]:
         rows = await self._rows(queries.list_waiting, schedule=schedule, now=now)
         return [Waiting(**row) for row in rows]
