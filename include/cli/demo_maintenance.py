@@ -31,8 +31,9 @@ from include.maintenance.clock import maintenance_clock
 from include.maintenance.cycles import start_of
 from include.settings import get_settings
 
-#: Faster than this, maintenance, which looks every minute, sees not every day; slower is no demo.
 DAY_A_MINUTE = 1440
+#: Days in a minute: with fewer nobody waits for them, with more a month is over before the demo is.
+FEWEST, MOST = 1, 5
 
 #: Of the settings of an instance, those that the demo must share.
 SHARED = (
@@ -43,7 +44,7 @@ SHARED = (
 )
 
 Objects = Annotated[int, typer.Option(min=60, max=10_000, help="How many machines.")]
-Days = Annotated[int, typer.Option(min=1, max=30, help="How many days pass in a minute.")]
+Days = Annotated[int, typer.Option(min=FEWEST, max=MOST, help="How many days pass in a minute.")]
 Keep = Annotated[bool, typer.Option("--keep", help="Leave it all running at the end, until Ctrl-C.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document at the end.")]
 
@@ -104,14 +105,14 @@ async def fast_instance(days: int, screen: Progress) -> AsyncIterator[Instance]:
 
 
 def running_fast() -> Instance | None:
-    """Return the instance on `CARILLON_HOME` if a day takes a minute there at most, and take its clock."""
+    """Return the instance on `CARILLON_HOME` if a day takes about a minute there, and take its clock."""
     try:
         instance = read_instance()
         environment = psutil.Process(instance.pid).environ()
     except (StartupError, psutil.Error):
         return None
     shared = {name: environment[name] for name in SHARED if name in environment}
-    if float(shared.get("CARILLON_MAINTENANCE_SPEED", 1)) < DAY_A_MINUTE:
+    if not FEWEST <= float(shared.get("CARILLON_MAINTENANCE_SPEED", 1)) / DAY_A_MINUTE <= MOST:
         return None
     set_clock(shared)
     return instance

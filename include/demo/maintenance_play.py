@@ -79,6 +79,7 @@ async def _until(client: Client, story: Story, show: Show, done: Callable[[], bo
 
 async def look(client: Client, story: Story) -> None:
     """List tasks and handles by filters as document 002 has them, and look a year ahead for one machine."""
+    since = f"{story.began_at.astimezone(story.zone) - timedelta(days=1):%Y-%m-%d %H:%M:%S}"
     text = json.dumps(
         [
             ["object_id", "like", "%pump%"],
@@ -86,11 +87,7 @@ async def look(client: Client, story: Story) -> None:
             ["project_name", "=", "%oil%"],
             ["period_num", ">", "20"],
             ["period_unit", "=", ""],
-            [
-                "created",
-                ">",
-                f"{story.began_at.astimezone(story.zone) - timedelta(days=1):%Y-%m-%d %H:%M:%S}",
-            ],
+            ["created", ">", since],
         ]
     )
     await _list(client, story, "get_v2_task_list", {"where_and": text}, _boiler_pumps)
