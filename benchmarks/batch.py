@@ -33,13 +33,14 @@ from benchmarks.fleets import lists, report
 from benchmarks.fleets.figures import AIOHTTP, OURS, Result, Round, TaskRun, count, incomplete, peer_of
 from benchmarks.memory import watching_families
 from benchmarks.peers.gateway import COMMAND_NAME, SERVICE_ID, device_id, paras
-from benchmarks.processes import ask_peer, cpu_seconds, running_instance
+from benchmarks.processes import ask_peer, cpu_seconds
 from benchmarks.receiver import Arrival
 from benchmarks.statements import count_from_start, count_statements
 from include.batch.model import TaskType, dag_id_of
 from include.batch.requests import TARGETS_MOST
 from include.cli.instance import Instance, read_instance
 from include.cli.progress import Progress
+from include.cli.temporary import running_instance
 from include.demo.api import Api, calling, connecting
 from include.demo.timers import OWN, SIMULATOR
 from include.errors import CarillonError

@@ -27,10 +27,11 @@ from benchmarks import machine, report
 from benchmarks.definitions import Definitions, far_away, same_instants
 from benchmarks.figures import Result, Round, summarise
 from benchmarks.plain import measure_plain, plain_environment
-from benchmarks.processes import count_processes, cpu_seconds, receiver, run_peer, running_instance
+from benchmarks.processes import count_processes, cpu_seconds, receiver, run_peer
 from benchmarks.receiver import Arrival, drain
 from include.cli.instance import read_instance
 from include.cli.progress import Progress
+from include.cli.temporary import running_instance
 from include.demo.api import connecting
 from include.errors import CarillonError
 

@@ -1,29 +1,20 @@
-"""The processes of a benchmark: the receiver, the peers, an instance in a home of its own."""
+"""The processes of a benchmark: the receiver, the peers, what an instance consists of."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-import shutil
-import signal
 import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 
 import psutil
 
-from include.cli.home import ROOT, Home
-from include.cli.instance import Instance, read_instance
-from include.cli.postgres import child_argv, find_free_port
-from include.errors import StartupError
-from include.settings import get_settings
+from include.cli.home import ROOT
+from include.cli.instance import Instance
+from include.cli.postgres import child_argv
 
-#: `up` gives up by itself after CARILLON_START_TIMEOUT_SECONDS; its database comes before that.
-START_MARGIN_SECONDS = 60.0
 #: How long a process of ours may take to end, on a machine that has much else to do.
 END_SECONDS = 60.0
 
@@ -80,44 +71,6 @@ async def ask_peer(module: str, way: str, count: int, port: int, *more: object) 
     if process.returncode != 0:
         raise RuntimeError(f"{module} {way} failed: {complaint.decode(errors='replace')[-2000:]}")
     return said.decode()
-
-
-@asynccontextmanager
-async def running_instance(
-    environment: Mapping[str, str], prepare: Callable[[Home], None] = lambda _: None
-) -> AsyncIterator[Instance]:
-    """Start `./carillon up` in a temporary home; end it and remove the home at the end.
-
-    :param prepare: what is done to the home before
-    """
-    home = Path(tempfile.mkdtemp(prefix="carillon-bench-"))
-    home.chmod(0o755)  # the database server runs as another user when we are root
-    prepare(Home.open(home / "home"))
-    own = {"CARILLON_HOME": str(home / "home"), "CARILLON_PORT": str(find_free_port())}
-    with (home / "up.log").open("w+") as log:
-        process = subprocess.Popen(
-            [*child_argv(), str(ROOT / "carillon"), "up", "--json"],
-            env={**os.environ, **environment, **own},
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            process_group=0,
-        )
-        try:
-            yield await _ready(process, home)
-        finally:
-            process.send_signal(signal.SIGTERM)
-            await asyncio.to_thread(process.wait, 120)
-            shutil.rmtree(home, ignore_errors=True)
-
-
-async def _ready(process: subprocess.Popen[bytes], home: Path) -> Instance:
-    deadline = time.monotonic() + get_settings().start_timeout_seconds + START_MARGIN_SECONDS
-    while not (home / "home" / "instance.json").exists():
-        if process.poll() is not None or time.monotonic() > deadline:
-            raise StartupError(f"the instance did not start: {(home / 'up.log').read_text()[-2000:]}")
-        await asyncio.sleep(0.2)
-    return read_instance(home / "home")
 
 
 def cpu_seconds(instance: Instance) -> dict[str, float]:

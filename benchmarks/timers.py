@@ -35,10 +35,11 @@ from benchmarks.lamps import report
 from benchmarks.lamps.figures import AIOHTTP, OURS, SOCKETS, Burst, Result, incomplete, peer_of
 from benchmarks.memory import watching_families
 from benchmarks.peers.gateway import device_id, paras
-from benchmarks.processes import ask_peer, cpu_seconds, running_instance
+from benchmarks.processes import ask_peer, cpu_seconds
 from benchmarks.receiver import Arrival
 from include.cli.instance import Instance, read_instance
 from include.cli.progress import Progress
+from include.cli.temporary import running_instance
 from include.cli.token import settings_of_instance
 from include.demo.api import Api, calling, connecting, for_each
 from include.demo.timers import OWN, SIMULATOR, TIMERS

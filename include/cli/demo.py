@@ -16,6 +16,7 @@ import typer
 
 from include.cli.demo_batch import batch
 from include.cli.demo_billing import billing
+from include.cli.demo_maintenance import maintenance
 from include.cli.demo_timers import timers
 from include.cli.instance import Instance, read_instance
 from include.cli.live import showing
@@ -47,6 +48,7 @@ def callbacks(context: typer.Context, seconds: Seconds = 75, as_json: AsJson = F
 
 demo.command("batch")(batch)
 demo.command("billing")(billing)
+demo.command("maintenance")(maintenance)
 demo.command("timers")(timers)
 
 

@@ -33,7 +33,7 @@ COMMANDS: dict[str, Entry] = {
     "up": Entry("include.cli.up:up", "Set everything up and run it; Ctrl-C ends it."),
     "status": Entry("include.cli.status:status", "Show the running instance and its processes."),
     "demo": Entry(
-        "include.cli.demo:demo", "Show callbacks run, two towns billed, or lamps switched by timers."
+        "include.cli.demo:demo", "Show callbacks, billing, device timers, batch tasks or maintenance run."
     ),
     "token": Entry("include.cli.token:app", "Make, list and revoke API tokens."),
     "user": Entry("include.cli.user:app", "Make, list and disable accounts that log in with a password."),

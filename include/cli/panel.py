@@ -52,7 +52,7 @@ def rows(instance: Instance, environment: Mapping[str, str]) -> list[tuple[str, 
         *_devices(instance),
         ("database", instance.database_url),
         ("state and logs", instance.home),
-        ("try it", "./carillon demo, demo billing, demo timers, demo batch"),
+        ("try it", "./carillon demo, demo billing, demo timers, demo batch, demo maintenance"),
         *_egress(environment.get("CARILLON_EGRESS_ALLOW", "")),
     ]
 
