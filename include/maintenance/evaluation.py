@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from itertools import chain
 
 from include.kit.clock import Clock
 from include.kit.db import Connection, Database
 from include.maintenance.clock import maintenance_clock
 from include.maintenance.evaluation_repository import EvaluationRepository, Moved
 
-#: Objects of a transaction; a project, which has ten thousand at most, is not divided.
+#: Tasks of a transaction; a project, which has ten thousand at most, is not divided.
 CHUNK = 5000
+#: Objects whose statistics are looked at in a transaction: few of them are due.
+COUNTED_CHUNK = 20_000
 
 
 async def evaluate(connection: Connection, projects: Sequence[int], now: datetime) -> list[Moved]:
@@ -23,8 +26,7 @@ async def evaluate(connection: Connection, projects: Sequence[int], now: datetim
 
     :param projects: ids of their definitions
     """
-    repository = EvaluationRepository(connection)
-    return await repository.move_tasks(projects, now) + await _open(repository, projects, now)
+    return await _move(connection, projects, now) + await _open(connection, projects, now)
 
 
 async def evaluate_schedule(
@@ -36,29 +38,39 @@ async def evaluate_schedule(
         waiting = await EvaluationRepository(connection).list_waiting(schedule_id, now)
     moved: list[Moved] = []
     # A task that was opened is what it is by now, so nothing is left to move.
-    for projects in _chunks((project.id, project.open) for project in waiting):
+    for projects in _chunks(((project.id, project.open) for project in waiting), CHUNK):
         async with database.transaction() as connection:
-            moved += await EvaluationRepository(connection).move_tasks(projects, now)
-    for projects in _chunks((project.id, project.ripe) for project in waiting):
+            moved += await _move(connection, projects, now)
+    ripe = _chunks(((project.id, project.ripe) for project in waiting), CHUNK)
+    counted = _chunks(((project.id, project.counted) for project in waiting), COUNTED_CHUNK)
+    for projects in chain(ripe, counted):
         async with database.transaction() as connection:
-            moved += await _open(EvaluationRepository(connection), projects, now)
+            moved += await _open(connection, projects, now)
     return moved
 
 
-async def _open(repository: EvaluationRepository, projects: Sequence[int], now: datetime) -> list[Moved]:
+async def _move(connection: Connection, projects: Sequence[int], now: datetime) -> list[Moved]:
+    repository = EvaluationRepository(connection)
+    await repository.plan_for_chunks()
+    return await repository.move_tasks(projects, now)
+
+
+async def _open(connection: Connection, projects: Sequence[int], now: datetime) -> list[Moved]:
+    repository = EvaluationRepository(connection)
+    await repository.plan_for_chunks()
     await repository.take_first_samples(projects)
     return await repository.open_tasks(projects, now)
 
 
-def _chunks(counts: Iterable[tuple[int, int]]) -> Iterator[list[int]]:
-    """Yield ids of projects that have some thousand objects together; those that have none are left out."""
+def _chunks(counts: Iterable[tuple[int, int]], most: int) -> Iterator[list[int]]:
+    """Yield ids of projects that have about so many objects together; those that have none are left out."""
     chunk: list[int] = []
     size = 0
     for project, count in counts:
         if count:
             chunk.append(project)
             size += count
-        if size >= CHUNK:
+        if size >= most:
             yield chunk
             chunk, size = [], 0
     if chunk:

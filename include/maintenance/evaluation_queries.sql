@@ -1,28 +1,32 @@
+-- name: plan_for_chunks
+-- For this transaction: join in the order that is written, and look up the rows of a chunk one by one. What is joined
+-- by several columns is expected to be a row, after which each table is read whole for each row of another.
+SELECT set_config('join_collapse_limit', '1', true), set_config('random_page_cost', '1.1', true),
+       set_config('jit', 'off', true)
+
 -- name: list_waiting
--- The active projects of a schedule that have open tasks, or objects to open some for at a moment, and how many.
+-- The active projects of a schedule that have open tasks, objects to open some for at a moment, or objects that are due
+-- by a statistic, and how many.
 WITH live AS (
-    SELECT d.id, coalesce(d.project_id, '') AS organization_id FROM definition d
+    SELECT d.id FROM definition d
     WHERE d.schedule_id = %(schedule)s AND d.enabled AND d.deleted_at IS NULL
 )
-SELECT id, sum(open)::integer AS open, sum(ripe)::integer AS ripe
+SELECT id, sum(open)::integer AS open, sum(ripe)::integer AS ripe, sum(counted)::integer AS counted
 FROM (
-    SELECT live.id, count(*) AS open, 0 AS ripe FROM live JOIN maintenance_task t ON t.definition_id = live.id
+    SELECT live.id, count(*) AS open, 0 AS ripe, 0 AS counted
+    FROM live JOIN maintenance_task t ON t.definition_id = live.id
     WHERE t.state IN ('noticed', 'due', 'overdue', 'stopped')
     GROUP BY live.id
     UNION ALL
-    SELECT live.id, 0, count(*) FROM live JOIN maintenance_state s ON s.definition_id = live.id
+    SELECT live.id, 0, count(*), 0 FROM live JOIN maintenance_state s ON s.definition_id = live.id
     WHERE s.open_task_id IS NULL AND s.notice_at <= %(now)s
     GROUP BY live.id
     UNION ALL
-    SELECT live.id, 0, count(*)
+    SELECT live.id, 0, 0, count(*)
     FROM live
     JOIN maintenance_project p ON p.definition_id = live.id AND p.cycle_type = '统计周期'
-    JOIN statistic x ON x.organization_id = live.organization_id AND x.uid = p.statistics_id
     JOIN maintenance_state s ON s.definition_id = live.id
-    JOIN statistic_value v ON v.statistic_id = x.id AND v.object_id = s.object_id
-    WHERE s.open_task_id IS NULL AND s.anchor_at IS NOT NULL
-      AND (s.anchor_total IS NULL
-           OR v.total >= s.due_total - maintenance_ahead(p.notice_num, p.notice_unit, x.unit, v.daily_growth))
+    WHERE s.open_task_id IS NULL
     GROUP BY live.id
 ) AS waiting
 GROUP BY id
@@ -72,12 +76,15 @@ WITH open AS (
                     WHEN reached.due THEN 'due'
                     ELSE 'noticed' END AS state,
                CASE WHEN reached.due OR t.due_at IS NOT NULL THEN since.due_at END AS due_at,
-               greatest(t.missed, coalesce(CASE WHEN t.cycle_type = '自然时间周期'
-                   THEN maintenance_passed(s.anchor_at, t.period_num::integer, t.period_unit, p.timezone, %(now)s)
-                   ELSE floor((v.total - s.anchor_total) / t.period_num)::integer END - s.occurrence, 0)) AS missed,
+               greatest(t.missed, coalesce(CASE
+                   WHEN t.cycle_type = '统计周期' THEN floor((v.total - s.anchor_total) / t.period_num)::integer
+                   WHEN reached.due THEN
+                       maintenance_passed(s.anchor_at, t.period_num::integer, t.period_unit, p.timezone, %(now)s)
+                   END - s.occurrence, 0)) AS missed,
                t.cycle_type = '统计周期' AND coalesce(v.total < t.due_total - CASE
                    WHEN t.due_since IS NOT NULL THEN 0
                    ELSE maintenance_ahead(t.notice_num, t.notice_unit, x.unit, v.daily_growth) END, false) AS below
+        OFFSET 0    -- worked out once a row
     ) now
     WHERE t.definition_id = ANY(%(projects)s) AND t.state IN ('noticed', 'due', 'overdue', 'stopped')
       AND d.enabled AND d.deleted_at IS NULL AND s.open_task_id = t.id
@@ -103,8 +110,10 @@ GROUP BY d.id, moved.state
 WITH timed AS (
     SELECT s.definition_id, s.object_id, s.position, s.due_at, NULL::numeric AS due_total,
            s.due_at <= %(now)s AS due, s.due_at AS since,
-           maintenance_passed(s.anchor_at, p.period_num::integer, p.period_unit, p.timezone, %(now)s)
-               - s.occurrence AS missed
+           CASE WHEN s.due_at <= %(now)s
+                THEN maintenance_passed(s.anchor_at, p.period_num::integer, p.period_unit, p.timezone, %(now)s)
+                     - s.occurrence
+                ELSE 0 END AS missed
     FROM maintenance_state s
     JOIN maintenance_project p ON p.definition_id = s.definition_id
     JOIN definition d ON d.id = s.definition_id
@@ -120,7 +129,10 @@ WITH timed AS (
     JOIN definition d ON d.id = p.definition_id
     JOIN maintenance_state s ON s.definition_id = p.definition_id
     JOIN statistic x ON x.organization_id = coalesce(d.project_id, '') AND x.uid = p.statistics_id
-    JOIN statistic_value v ON v.statistic_id = x.id AND v.object_id = s.object_id
+    CROSS JOIN LATERAL (
+        SELECT v.total, v.daily_growth FROM statistic_value v WHERE v.statistic_id = x.id AND v.object_id = s.object_id
+        OFFSET 0    -- both columns are looked up, where few statistics tempt to skip one
+    ) v
     WHERE p.definition_id = ANY(%(projects)s) AND p.cycle_type = '统计周期' AND s.open_task_id IS NULL
       AND v.total >= s.due_total - maintenance_ahead(p.notice_num, p.notice_unit, x.unit, v.daily_growth)
       AND d.enabled AND d.deleted_at IS NULL
