@@ -6,19 +6,21 @@ task once: rows that somebody else holds are passed over, and an object has one 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from itertools import chain
 
 from include.kit.clock import Clock
 from include.kit.db import Connection, Database
 from include.maintenance.clock import maintenance_clock
 from include.maintenance.evaluation_repository import EvaluationRepository, Moved
 
-#: Tasks of a transaction; a project, which has ten thousand at most, is not divided.
+#: Objects of a transaction; a project, which has ten thousand at most, is not divided.
 CHUNK = 5000
-#: Objects whose statistics are looked at in a transaction: few of them are due.
-COUNTED_CHUNK = 20_000
+
+#: How often, and with which pause, to look again for what somebody else held.
+LOOKS = 10
+LOOK_SECONDS = 0.5
 
 
 async def evaluate(connection: Connection, projects: Sequence[int], now: datetime) -> list[Moved]:
@@ -34,19 +36,33 @@ async def evaluate_schedule(
 ) -> list[Moved]:
     """Open and move the tasks of all active projects of a cycle, and return how many of each."""
     now = clock()
+    moved, left = await _look(database, schedule_id, now)
+    for _ in range(LOOKS):
+        if not left:
+            break
+        # A process that was killed holds its rows until the server has noticed.
+        again, left = await _look(database, schedule_id, now)
+        moved += again
+        if left:
+            await asyncio.sleep(LOOK_SECONDS)
+    return moved
+
+
+async def _look(database: Database, schedule_id: int, now: datetime) -> tuple[list[Moved], bool]:
+    """Open and move what nobody else holds; return also whether there was something to open."""
     async with database.transaction() as connection:
-        waiting = await EvaluationRepository(connection).list_waiting(schedule_id, now)
+        repository = EvaluationRepository(connection)
+        await repository.plan_wide(schedule_id)
+        waiting = await repository.list_waiting(schedule_id, now)
     moved: list[Moved] = []
     # A task that was opened is what it is by now, so nothing is left to move.
-    for projects in _chunks(((project.id, project.open) for project in waiting), CHUNK):
+    for projects in _chunks((project.id, project.open) for project in waiting):
         async with database.transaction() as connection:
             moved += await _move(connection, projects, now)
-    ripe = _chunks(((project.id, project.ripe) for project in waiting), CHUNK)
-    counted = _chunks(((project.id, project.counted) for project in waiting), COUNTED_CHUNK)
-    for projects in chain(ripe, counted):
+    for projects in _chunks((project.id, project.ripe) for project in waiting):
         async with database.transaction() as connection:
             moved += await _open(connection, projects, now)
-    return moved
+    return moved, any(project.ripe for project in waiting)
 
 
 async def _move(connection: Connection, projects: Sequence[int], now: datetime) -> list[Moved]:
@@ -62,15 +78,15 @@ async def _open(connection: Connection, projects: Sequence[int], now: datetime) 
     return await repository.open_tasks(projects, now)
 
 
-def _chunks(counts: Iterable[tuple[int, int]], most: int) -> Iterator[list[int]]:
-    """Yield ids of projects that have about so many objects together; those that have none are left out."""
+def _chunks(counts: Iterable[tuple[int, int]]) -> Iterator[list[int]]:
+    """Yield ids of projects that have some thousand objects together; those that have none are left out."""
     chunk: list[int] = []
     size = 0
     for project, count in counts:
         if count:
             chunk.append(project)
             size += count
-        if size >= most:
+        if size >= CHUNK:
             yield chunk
             chunk, size = [], 0
     if chunk:

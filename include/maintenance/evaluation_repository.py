@@ -23,13 +23,11 @@ class Waiting:
 
     :ivar open: tasks that may move
     :ivar ripe: objects that may need one
-    :ivar counted: objects without one that are due by a statistic, whatever it says
     """
 
     id: int
     open: int
     ripe: int
-    counted: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +46,13 @@ class Moved:
 class EvaluationRepository(Repository):
     """One method a statement, on a connection whose transaction somebody else commits."""
 
+    async def plan_wide(self, schedule: int) -> None:
+        """Have what follows in this transaction planned for `list_waiting`."""
+        await self._rows(queries.plan_wide, schedule=schedule)
+
     async def plan_for_chunks(self) -> None:
-        await self.connection.execute(queries.plan_for_chunks)
+        """Have what follows in this transaction planned for the statements below that take projects."""
+        await self._rows(queries.plan_for_chunks)
 
     async def list_waiting(self, schedule: int, now: datetime) -> list[Waiting]:
         rows = await self._rows(queries.list_waiting, schedule=schedule, now=now)
