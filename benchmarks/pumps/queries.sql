@@ -2,7 +2,9 @@
 -- Active projects of one cycle.
 WITH new_schedule AS (
     INSERT INTO schedule (kind, expression, timezone, dag_id, description, active, active_since, cycle)
-    VALUES ('maintenance', '0 0 * * *', %(zone)s, 'maintenance.bench', 'bench', true, %(now)s, 'bench') RETURNING id
+    VALUES ('maintenance', '0 0 * * *', %(zone)s, 'maintenance.bench', 'bench', true, %(now)s,
+            CASE WHEN %(natural)s THEN 'every_30_days' ELSE 'statistics' END)
+    RETURNING id
 ), new_definition AS (
     INSERT INTO definition (kind, schedule_id, project_id, name, enabled, active_since, misfire, misfire_grace, overlap,
                             created_at, updated_at)

@@ -49,7 +49,7 @@ async def evaluate_schedule(
 
 
 async def _look(database: Database, schedule_id: int, now: datetime) -> tuple[list[Moved], bool]:
-    """Open and move what nobody else holds; return also whether there was something to open."""
+    """Open and move what nobody else holds; return also whether less was opened than was found."""
     async with database.transaction() as connection:
         repository = EvaluationRepository(connection)
         await repository.plan_wide(schedule_id)
@@ -59,10 +59,12 @@ async def _look(database: Database, schedule_id: int, now: datetime) -> tuple[li
     for projects in _chunks((project.id, project.open) for project in waiting):
         async with database.transaction() as connection:
             moved += await _move(connection, projects, now)
+    opened: list[Moved] = []
     for projects in _chunks((project.id, project.ripe) for project in waiting):
         async with database.transaction() as connection:
-            moved += await _open(connection, projects, now)
-    return moved, any(project.ripe for project in waiting)
+            opened += await _open(connection, projects, now)
+    left = sum(project.ripe for project in waiting) > sum(each.count for each in opened)
+    return moved + opened, left
 
 
 async def _move(connection: Connection, projects: Sequence[int], now: datetime) -> list[Moved]:
