@@ -9,7 +9,7 @@ WHERE id = %(schedule)s AND cycle = 'statistics'
 -- For this transaction: join in the order that is written, and look up the rows of a chunk one by one. What is joined
 -- by several columns is expected to be a row, after which each table is read whole for each row of another.
 SELECT set_config('join_collapse_limit', '1', true), set_config('random_page_cost', '1.1', true),
-       set_config('jit', 'off', true)
+       set_config('jit', 'off', true), set_config('work_mem', '64MB', true)
 
 -- name: list_waiting
 -- The active projects of a schedule that have open tasks, or objects to open some for at a moment, and how many.
@@ -136,12 +136,13 @@ WITH timed AS (
            floor((v.total - s.anchor_total) / p.period_num)::integer - s.occurrence AS missed
     FROM maintenance_project p
     JOIN definition d ON d.id = p.definition_id
-    JOIN maintenance_state s ON s.definition_id = p.definition_id
-    JOIN statistic x ON x.organization_id = coalesce(d.project_id, '') AND x.uid = p.statistics_id
     CROSS JOIN LATERAL (
-        SELECT v.total, v.daily_growth FROM statistic_value v WHERE v.statistic_id = x.id AND v.object_id = s.object_id
-        OFFSET 0    -- both columns are looked up, where few statistics tempt to skip one
-    ) v
+        SELECT x.id, x.unit FROM statistic x
+        WHERE x.organization_id = coalesce(d.project_id, '') AND x.uid = p.statistics_id
+        OFFSET 0    -- one a project, which as a join is expected to be less
+    ) x
+    JOIN maintenance_state s ON s.definition_id = p.definition_id
+    JOIN statistic_value v ON v.statistic_id = x.id AND v.object_id = s.object_id
     WHERE p.definition_id = ANY(%(projects)s) AND p.cycle_type = '统计周期' AND s.open_task_id IS NULL
       AND v.total >= s.due_total - maintenance_ahead(p.notice_num, p.notice_unit, x.unit, v.daily_growth)
       AND d.enabled AND d.deleted_at IS NULL
