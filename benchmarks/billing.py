@@ -14,24 +14,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import shutil
-import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import psutil
 import psycopg
-from psycopg import sql
 
 from benchmarks import machine
-from benchmarks.memory import watching
+from benchmarks.copies import COPY, MB, TEMPLATE, copied, drop, run_child, run_watched, server, server_version
 from benchmarks.meters import data, report
 from benchmarks.meters.data import Dataset, Tariff
 from benchmarks.meters.figures import (
@@ -45,8 +38,7 @@ from benchmarks.meters.figures import (
     durable_meters,
     peer_of,
 )
-from include.cli.home import ROOT
-from include.cli.postgres import SUPERUSER, LocalPostgres, child_argv
+from include.cli.postgres import LocalPostgres
 from include.cli.progress import Progress
 from include.migrations import upgrade
 from include.settings import get_settings
@@ -59,8 +51,7 @@ TARIFFS: dict[str, Tariff] = {"tiers": "tiers", "kinds": "tiers x kinds"}
 KINDS_MOST = 100_000
 LOOP_MOST = 10_000
 
-TEMPLATE, COPY = "bench_month", "bench_copy"
-MB = 2**20
+CONTENDER = "benchmarks.meters.contender"
 
 
 @dataclass
@@ -88,7 +79,7 @@ class Bench:
             self.say(f"failed: {error}")
             self.failures.append(f"{dataset.tariff}, {dataset.meters:,} meters: {error}")
         finally:
-            self.drop(TEMPLATE)
+            drop(self.postgres, TEMPLATE)
         subject = (dataset.tariff, dataset.meters, self.postgres.durable)
         self.results += [Result(*subject, name, tuple(found)) for name, found in rounds.items() if found]
 
@@ -98,15 +89,14 @@ class Bench:
         url = self.postgres.url(TEMPLATE)
         upgrade(url)
         data.load(url, dataset, self.say)
-        run_child(url, "warm-up", dataset.tariff)
+        run_child(url, CONTENDER, "warm-up", dataset.tariff)
         with self.postgres.connect(TEMPLATE) as connection:
             connection.execute("VACUUM (ANALYZE)")
 
     def once(self, name: str, dataset: Dataset) -> Round:
         """Let a contender bill the month in a fresh copy."""
-        with self.copied() as url:
-            with watching(self.postmaster(), COPY, SUPERUSER) as memory:
-                told = run_child(url, name, dataset.tariff)
+        with copied(self.postgres) as url:
+            told, memory = run_watched(self.postgres, url, CONTENDER, name, dataset.tariff)
             return Round(
                 bills=told["bills"],
                 charge=told["charge"],
@@ -118,24 +108,6 @@ class Bench:
                 digest=self.digest(name),
             )
 
-    @contextmanager
-    def copied(self) -> Iterator[str]:
-        """Lend a copy of the database, written to disk as far as it ever is."""
-        statement = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY")
-        with self.postgres.connect() as connection:
-            connection.execute(statement.format(sql.Identifier(COPY), sql.Identifier(TEMPLATE)))
-            connection.execute("CHECKPOINT")
-        try:
-            yield self.postgres.url(COPY)
-        finally:
-            self.drop(COPY)
-
-    def drop(self, database: str) -> None:
-        with self.postgres.connect() as connection:
-            connection.execute(
-                sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(database))
-            )
-
     def digest(self, name: str) -> tuple[Any, ...]:
         """Return what the bills of the month say."""
         with self.postgres.connect(COPY) as connection:
@@ -145,47 +117,6 @@ class Bench:
             row = connection.execute(data.queries.digest_bills, {"period_to": data.MEASURED}).fetchone()
         assert row is not None
         return tuple(str(value) for value in row)
-
-    def postmaster(self) -> int:
-        """Return the process id of the server."""
-        with self.postgres.connect() as connection:
-            return psutil.Process(connection.info.backend_pid).ppid()
-
-    def server_version(self) -> str:
-        with self.postgres.connect() as connection:
-            row = connection.execute(data.queries.server_version).fetchone()
-        return str(row[0]) if row else ""
-
-
-def run_child(url: str, name: str, tariff: Tariff) -> dict[str, Any]:
-    """Run a contender in a process of its own; return what it said.
-
-    :raises RuntimeError: it failed
-    """
-    done = subprocess.run(
-        [*child_argv(), sys.executable, "-m", "benchmarks.meters.contender", name, tariff],
-        cwd=ROOT,
-        env={**os.environ, "CARILLON_DATABASE_URL": url},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode != 0:
-        raise RuntimeError(f"{name} failed: {done.stderr.strip()[-2000:]}")
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
-
-
-@contextmanager
-def server(*, durable: bool) -> Iterator[LocalPostgres]:
-    """Run a server that is thrown away."""
-    home = Path(tempfile.mkdtemp(prefix="carillon-bench-"))
-    home.chmod(0o755)  # the database server runs as another user when we are root
-    try:
-        with LocalPostgres(home / "postgres", durable=durable) as postgres:
-            yield postgres
-    finally:
-        shutil.rmtree(home, ignore_errors=True)
 
 
 def subjects(options: argparse.Namespace) -> Iterator[Dataset]:
@@ -208,7 +139,7 @@ def run(options: argparse.Namespace, say: Callable[[str], None]) -> tuple[list[R
     facts: dict[str, Any] = {}
     with server(durable=False) as postgres:
         bench = Bench(postgres, options.rounds, say, results, failures)
-        facts = machine.facts(bench.server_version())
+        facts = machine.facts(server_version(postgres))
         for dataset in subjects(options):
             bench.measure(dataset, contenders_of(dataset))
     meters = durable_meters(options.meters, options.durable)

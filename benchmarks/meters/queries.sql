@@ -283,7 +283,3 @@ SELECT (SELECT count(*) FROM made) AS bills,
                    q.opening, q.closing, q.quantity, q.opening_method, q.closing_method, q.opening_reading_id,
                    q.closing_reading_id), 0))
         FROM bill_quantity q JOIN made b ON b.id = q.bill_id) AS quantity_hash
-
--- name: server_version
--- Which Postgres it is.
-SELECT current_setting('server_version')

@@ -12,11 +12,11 @@ from include.cli.home import ROOT
 from include.cli.postgres import child_argv
 from include.errors import InvalidInputError
 
-SUBJECTS = ("fire", "billing", "timers", "batch")
+SUBJECTS = ("fire", "billing", "timers", "batch", "maintenance")
 
 
 def bench(
-    subject: Annotated[str, typer.Argument(help="What to measure: fire, billing, timers, batch.")],
+    subject: Annotated[str, typer.Argument(help=f"What to measure: {', '.join(SUBJECTS)}.")],
     arguments: Annotated[
         list[str] | None, typer.Argument(help="Handed on; --help after the subject lists them.")
     ] = None,

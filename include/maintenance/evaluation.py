@@ -28,8 +28,7 @@ async def evaluate(connection: Connection, projects: Sequence[int], now: datetim
 
     :param projects: ids of their definitions
     """
-    repository = EvaluationRepository(connection)
-    return await repository.move_tasks(projects, now) + await _open(repository, projects, now)
+    return await _move(connection, projects, now) + await _open(connection, projects, now)
 
 
 async def evaluate_schedule(
@@ -50,7 +49,7 @@ async def evaluate_schedule(
 
 
 async def _look(database: Database, schedule_id: int, now: datetime) -> tuple[list[Moved], bool]:
-    """Open and move what nobody else holds; return also whether there was something to open."""
+    """Open and move what nobody else holds; return also whether less was opened than was found."""
     async with database.transaction() as connection:
         repository = EvaluationRepository(connection)
         await repository.plan_wide(schedule_id)
@@ -59,14 +58,24 @@ async def _look(database: Database, schedule_id: int, now: datetime) -> tuple[li
     # A task that was opened is what it is by now, so nothing is left to move.
     for projects in _chunks((project.id, project.open) for project in waiting):
         async with database.transaction() as connection:
-            moved += await EvaluationRepository(connection).move_tasks(projects, now)
+            moved += await _move(connection, projects, now)
+    opened: list[Moved] = []
     for projects in _chunks((project.id, project.ripe) for project in waiting):
         async with database.transaction() as connection:
-            moved += await _open(EvaluationRepository(connection), projects, now)
-    return moved, any(project.ripe for project in waiting)
+            opened += await _open(connection, projects, now)
+    left = sum(project.ripe for project in waiting) > sum(each.count for each in opened)
+    return moved + opened, left
 
 
-async def _open(repository: EvaluationRepository, projects: Sequence[int], now: datetime) -> list[Moved]:
+async def _move(connection: Connection, projects: Sequence[int], now: datetime) -> list[Moved]:
+    repository = EvaluationRepository(connection)
+    await repository.plan_for_chunks()
+    return await repository.move_tasks(projects, now)
+
+
+async def _open(connection: Connection, projects: Sequence[int], now: datetime) -> list[Moved]:
+    repository = EvaluationRepository(connection)
+    await repository.plan_for_chunks()
     await repository.take_first_samples(projects)
     return await repository.open_tasks(projects, now)
 

@@ -1,9 +1,15 @@
 -- name: plan_wide
 -- Have `list_waiting` look at all objects of statistics at once: one by one is four times as long. Those of natural
 -- cycles are found by their index.
-SELECT set_config('enable_nestloop', 'off', true), set_config('work_mem', '64MB', true)
+SELECT set_config('enable_nestloop', 'off', true), set_config('work_mem', '64MB', true), set_config('jit', 'off', true)
 FROM schedule
 WHERE id = %(schedule)s AND cycle = 'statistics'
+
+-- name: plan_for_chunks
+-- For this transaction: join in the order that is written, and look up the rows of a chunk one by one. What is joined
+-- by several columns is expected to be a row, after which each table is read whole for each row of another.
+SELECT set_config('join_collapse_limit', '1', true), set_config('random_page_cost', '1.1', true),
+       set_config('jit', 'off', true), set_config('work_mem', '64MB', true)
 
 -- name: list_waiting
 -- The active projects of a schedule that have open tasks, or objects to open some for at a moment, and how many.
@@ -79,12 +85,15 @@ WITH open AS (
                     WHEN reached.due THEN 'due'
                     ELSE 'noticed' END AS state,
                CASE WHEN reached.due OR t.due_at IS NOT NULL THEN since.due_at END AS due_at,
-               greatest(t.missed, coalesce(CASE WHEN t.cycle_type = '自然时间周期'
-                   THEN maintenance_passed(s.anchor_at, t.period_num::integer, t.period_unit, p.timezone, %(now)s)
-                   ELSE floor((v.total - s.anchor_total) / t.period_num)::integer END - s.occurrence, 0)) AS missed,
+               greatest(t.missed, coalesce(CASE
+                   WHEN t.cycle_type = '统计周期' THEN floor((v.total - s.anchor_total) / t.period_num)::integer
+                   WHEN reached.due THEN
+                       maintenance_passed(s.anchor_at, t.period_num::integer, t.period_unit, p.timezone, %(now)s)
+                   END - s.occurrence, 0)) AS missed,
                t.cycle_type = '统计周期' AND coalesce(v.total < t.due_total - CASE
                    WHEN t.due_since IS NOT NULL THEN 0
                    ELSE maintenance_ahead(t.notice_num, t.notice_unit, x.unit, v.daily_growth) END, false) AS below
+        OFFSET 0    -- worked out once a row
     ) now
     WHERE t.definition_id = ANY(%(projects)s) AND t.state IN ('noticed', 'due', 'overdue', 'stopped')
       AND d.enabled AND d.deleted_at IS NULL AND s.open_task_id = t.id
@@ -110,8 +119,10 @@ GROUP BY d.id, moved.state
 WITH timed AS (
     SELECT s.definition_id, s.object_id, s.position, s.due_at, NULL::numeric AS due_total,
            s.due_at <= %(now)s AS due, s.due_at AS since,
-           maintenance_passed(s.anchor_at, p.period_num::integer, p.period_unit, p.timezone, %(now)s)
-               - s.occurrence AS missed
+           CASE WHEN s.due_at <= %(now)s
+                THEN maintenance_passed(s.anchor_at, p.period_num::integer, p.period_unit, p.timezone, %(now)s)
+                     - s.occurrence
+                ELSE 0 END AS missed
     FROM maintenance_state s
     JOIN maintenance_project p ON p.definition_id = s.definition_id
     JOIN definition d ON d.id = s.definition_id
@@ -125,8 +136,12 @@ WITH timed AS (
            floor((v.total - s.anchor_total) / p.period_num)::integer - s.occurrence AS missed
     FROM maintenance_project p
     JOIN definition d ON d.id = p.definition_id
+    CROSS JOIN LATERAL (
+        SELECT x.id, x.unit FROM statistic x
+        WHERE x.organization_id = coalesce(d.project_id, '') AND x.uid = p.statistics_id
+        OFFSET 0    -- one a project, which as a join is expected to be less
+    ) x
     JOIN maintenance_state s ON s.definition_id = p.definition_id
-    JOIN statistic x ON x.organization_id = coalesce(d.project_id, '') AND x.uid = p.statistics_id
     JOIN statistic_value v ON v.statistic_id = x.id AND v.object_id = s.object_id
     WHERE p.definition_id = ANY(%(projects)s) AND p.cycle_type = '统计周期' AND s.open_task_id IS NULL
       AND v.total >= s.due_total - maintenance_ahead(p.notice_num, p.notice_unit, x.unit, v.daily_growth)

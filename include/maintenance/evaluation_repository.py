@@ -50,6 +50,10 @@ class EvaluationRepository(Repository):
         """Have what follows in this transaction planned for `list_waiting`."""
         await self._rows(queries.plan_wide, schedule=schedule)
 
+    async def plan_for_chunks(self) -> None:
+        """Have what follows in this transaction planned for the statements below that take projects."""
+        await self._rows(queries.plan_for_chunks)
+
     async def list_waiting(self, schedule: int, now: datetime) -> list[Waiting]:
         rows = await self._rows(queries.list_waiting, schedule=schedule, now=now)
         return [Waiting(**row) for row in rows]

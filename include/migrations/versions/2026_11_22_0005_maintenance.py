@@ -75,23 +75,28 @@ RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
 $$;
 
 -- The last point of the plan that is not after a moment: 0, the anchor itself, where there is none.
+-- As an SQL function, which cannot be inlined, it took five times as long.
 CREATE FUNCTION maintenance_passed(anchor timestamptz, num integer, unit text, zone text, at timestamptz)
-RETURNS integer LANGUAGE sql STABLE PARALLEL SAFE AS $$
+RETURNS integer LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+DECLARE
+    start CONSTANT timestamp := anchor AT TIME ZONE zone;
+    wall CONSTANT timestamp := at AT TIME ZONE zone;
+    guess integer;
+BEGIN
     -- By lengths it is one off at most: months by the calendar, days where clocks were changed.
-    SELECT greatest(0, guess + CASE
+    guess := floor(CASE
+        WHEN unit IN ('月', '年') THEN
+            ((extract(year FROM wall) - extract(year FROM start)) * 12
+             + extract(month FROM wall) - extract(month FROM start))
+            / (num * CASE unit WHEN '年' THEN 12 ELSE 1 END)
+        ELSE extract(epoch FROM at - maintenance_start(anchor, unit, zone))
+             / (num * CASE unit WHEN '小时' THEN 3600 WHEN '日' THEN 86400 ELSE 604800 END)
+        END);
+    RETURN greatest(0, guess + CASE
         WHEN maintenance_due(anchor, guess + 1, num, unit, zone) <= at THEN 1
         WHEN maintenance_due(anchor, guess, num, unit, zone) > at THEN -1
-        ELSE 0 END)
-    FROM (SELECT CASE
-        WHEN unit IN ('月', '年') THEN
-            floor(((extract(year FROM now.wall) - extract(year FROM start.wall)) * 12
-                   + extract(month FROM now.wall) - extract(month FROM start.wall))
-                  / (num * CASE unit WHEN '年' THEN 12 ELSE 1 END))::integer
-        ELSE floor(extract(epoch FROM at - maintenance_start(anchor, unit, zone))
-                   / (num * CASE unit WHEN '小时' THEN 3600 WHEN '日' THEN 86400 ELSE 604800 END))::integer
-        END AS guess
-        FROM (SELECT anchor AT TIME ZONE zone AS wall) start, (SELECT at AT TIME ZONE zone AS wall) now) g
-$$;
+        ELSE 0 END);
+END $$;
 """
 
 PROJECTS = """

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.billing import COPY, Bench
+from benchmarks.billing import Bench
+from benchmarks.copies import COPY, drop
 from benchmarks.meters.data import Dataset, Tariff
 from benchmarks.meters.figures import BARE, LOOP, OURS, STATEMENT, differences
 from include.cli.postgres import LocalPostgres
@@ -43,4 +44,4 @@ def test_one_that_fails_is_told_and_leaves_nothing_behind(postgres: LocalPostgre
     [failure] = bench.failures
     assert failure.startswith("tiers, 10 meters: nobody failed")
     assert postgres.ensure_database(COPY)
-    bench.drop(COPY)
+    drop(postgres, COPY)
