@@ -180,3 +180,12 @@ WITH timed AS (
 SELECT d.name AS project, coalesce(d.project_id, '') AS organization, made.state, count(*) AS count
 FROM made JOIN definition d ON d.id = made.definition_id
 GROUP BY d.id, made.state
+
+-- name: count_no_data
+-- Active projects of a schedule that count by a statistic of which objects have no sample yet, and how many.
+SELECT d.name AS project, coalesce(d.project_id, '') AS organization, count(*) AS count
+FROM definition d JOIN maintenance_state s ON s.definition_id = d.id
+WHERE d.schedule_id = %(schedule)s AND d.enabled AND d.deleted_at IS NULL
+  AND s.anchor_at IS NOT NULL AND s.due_at IS NULL AND s.anchor_total IS NULL
+GROUP BY d.id
+ORDER BY organization, project

@@ -43,6 +43,15 @@ class Moved:
     count: int
 
 
+@dataclass(frozen=True, slots=True)
+class NoData:
+    """How many objects of a project have no sample yet, so that nobody knows when they are due (B28)."""
+
+    project: str
+    organization: str
+    count: int
+
+
 class EvaluationRepository(Repository):
     """One method a statement, on a connection whose transaction somebody else commits."""
 
@@ -68,6 +77,9 @@ class EvaluationRepository(Repository):
     async def open_tasks(self, projects: Sequence[int], now: datetime) -> list[Moved]:
         cursor = await self._planned(queries.open_tasks, projects=list(projects), now=now)
         return [Moved(**row) for row in await cursor.fetchall()]
+
+    async def count_no_data(self, schedule: int) -> list[NoData]:
+        return [NoData(**row) for row in await self._rows(queries.count_no_data, schedule=schedule)]
 
     async def _planned(self, statement: str, **parameters: Any) -> AsyncCursor[DictRow]:
         # Prepared, a statement keeps a plan for any chunk, which took half a minute for 5,000 tasks.

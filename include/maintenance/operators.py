@@ -15,7 +15,7 @@ NAMED_MOST = 100
 class EvaluateOperator(BaseOperator):
     """Opens the maintenance tasks that have their notice, and moves those that are due or overdue by now.
 
-    Returns how many came to each state, in all and by project.
+    Returns how many came to each state, in all and by project, and of how many objects there is no data.
 
     :param schedule_id: of the table `schedule`
     """
@@ -27,19 +27,24 @@ class EvaluateOperator(BaseOperator):
         self.schedule_id = schedule_id
 
     def execute(self, context: Any) -> dict[str, Any]:
-        from include.maintenance.summary import lines, summarise
+        from include.maintenance.summary import alarms, lines, summarise
 
-        moved = run_in_worker(self._evaluate())
+        moved, lacking = run_in_worker(self._evaluate())
         for line in lines(moved):
             self.log.info(line)
-        return summarise(moved, most=NAMED_MOST)
+        for line in alarms(lacking):
+            self.log.warning(line)
+        return {**summarise(moved, most=NAMED_MOST), "no_data": sum(one.count for one in lacking)}
 
     async def _evaluate(self) -> Any:
         from include.kit.db import Database, database_url
         from include.maintenance.evaluation import evaluate_schedule
+        from include.maintenance.evaluation_repository import EvaluationRepository
 
         database = await Database(database_url(), max_size=1).open()
         try:
-            return await evaluate_schedule(database, self.schedule_id)
+            moved = await evaluate_schedule(database, self.schedule_id)
+            async with database.transaction() as connection:
+                return moved, await EvaluationRepository(connection).count_no_data(self.schedule_id)
         finally:
             await database.close()

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from include.maintenance.evaluation_repository import Moved
+from include.maintenance.evaluation_repository import Moved, NoData
 
 STATES = ("noticed", "due", "overdue")
 
@@ -33,8 +33,19 @@ def lines(moved: Iterable[Moved]) -> Iterator[str]:
     """Yield a line for each project, and one for all."""
     projects = _by_project(moved)
     for (organization, uid), counts in sorted(projects.items()):
-        yield f"{f'{organization} ' if organization else ''}{uid}: {_words(counts)}"
+        yield f"{_name(organization, uid)}: {_words(counts)}"
     yield f"{len(projects)} projects: {_words(sum(projects.values(), Counter()))}"
+
+
+def alarms(lacking: Iterable[NoData]) -> Iterator[str]:
+    """Yield a line for each project of which objects have no sample."""
+    for one in lacking:
+        name = _name(one.organization, one.project)
+        yield f"{name}: {one.count} objects have no sample, nobody knows when they are due"
+
+
+def _name(organization: str, uid: str) -> str:
+    return f"{organization} {uid}" if organization else uid
 
 
 def _words(counts: Counter[str]) -> str:

@@ -17,7 +17,10 @@ from airflow.serialization.serialized_objects import DagSerialization
 from airflow.timetables.base import DataInterval, TimeRestriction
 
 from include.kit.db import Database
+from include.maintenance.evaluation_repository import EvaluationRepository
+from include.maintenance.model import STATISTICS
 from include.maintenance.operators import EvaluateOperator
+from include.maintenance.summary import alarms
 from include.schedules import timetables
 from include.schedules.timetables import CrontabTimetable
 from include.settings import get_settings
@@ -133,8 +136,27 @@ class TestOperator:
                 {"organization_id": "42", "uid": "st_test", **nothing, "overdue": 2},
             ],
             "projects_more": 0,
+            "no_data": 0,
         }
-        assert execute(operator) == {**nothing, "overdue": 0, "projects": [], "projects_more": 0}
+        again = {**nothing, "overdue": 0, "projects": [], "projects_more": 0, "no_data": 0}
+        assert execute(operator) == again
+
+    async def test_it_counts_objects_without_a_sample(
+        self, database: Database, connection: psycopg.Connection
+    ):
+        bench = Bench(database, connection)
+        bench.sample("other", 1)
+        by_hours = {"cycle_type": STATISTICS, "statistics_id": "st", "period_unit": ""}
+        await bench.create(uid="st_test", **by_hours)
+        await bench.create(uid="resting", start=False, **by_hours)
+        [row] = bench.rows("SELECT id FROM schedule")
+        operator = EvaluateOperator(task_id="evaluate", schedule_id=row["id"])
+        assert execute(operator)["no_data"] == 2
+        bench.sample("a", 5)
+        assert execute(operator)["no_data"] == 1
+        async with database.transaction() as transaction:
+            lacking = await EvaluationRepository(transaction).count_no_data(row["id"])
+        assert list(alarms(lacking)) == ["st_test: 1 objects have no sample, nobody knows when they are due"]
 
     def test_a_database_that_is_away_is_worth_another_try(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv("CARILLON_DATABASE_URL")

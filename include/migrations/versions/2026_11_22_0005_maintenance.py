@@ -148,6 +148,8 @@ CREATE TABLE maintenance_state (
     CONSTRAINT maintenance_state_noticed CHECK ((due_at IS NULL) = (notice_at IS NULL))
 );
 CREATE INDEX maintenance_state_due ON maintenance_state (definition_id, notice_at) WHERE open_task_id IS NULL;
+CREATE INDEX maintenance_state_no_data ON maintenance_state (definition_id)
+    WHERE anchor_at IS NOT NULL AND due_at IS NULL AND anchor_total IS NULL;
 """
 
 TASKS = """
