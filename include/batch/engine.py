@@ -71,6 +71,14 @@ class BatchEngine:
             cls._engines[engine] = cls(engine)
         return cls._engines[engine]
 
+    @classmethod
+    async def close_current(cls) -> None:
+        """Stop the engine of the running event loop, and what it stands on."""
+        engine = cls._engines.pop(await Engine.current(), None)
+        if engine is not None:
+            await engine.close()
+        await Engine.close_current()
+
     async def close(self) -> None:
         """Let what is on its way end, and record it."""
         await asyncio.gather(*self.tasks, return_exceptions=True)

@@ -63,7 +63,15 @@ class BatchTrigger(BaseTrigger):
         if not isinstance(task_id, str):
             raise NotFoundError("there is no batch task in the configuration of this run")
         engine = await until_available(BatchEngine.current)
-        run = BatchRun(engine, task_id, self.log.info)
+        try:
+            return await self._work(BatchRun(engine, task_id, self.log.info))
+        finally:
+            # `airflow dags test` gives each trigger an event loop of its own, which ends with it. What is
+            # open then may lose its cancellation, and the loop would never end (python/cpython#86296).
+            if self.trigger_id is None:
+                await BatchEngine.close_current()
+
+    async def _work(self, run: BatchRun) -> tuple[bool, dict[str, Any]]:
         if self.step == "fan_out":
             summary = await run.fan_out(self._shard(), self._cleared_at())
             bad = summary.failed and summary.task["status"] in ("Fail", "PartialSuccess")

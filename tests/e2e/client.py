@@ -95,24 +95,28 @@ class Client:
         assert answer.status_code < 300, answer.text
         return answer.json()
 
-    def dags_test(self, task_id: str) -> None:
-        """Run `airflow dags test` on the DAG of the task's schedule.
+    def dags_test(self, dag_id: str, *words: str) -> None:
+        """Run `airflow dags test` on a DAG.
 
         Paused meanwhile: the scheduler of the instance would take the tasks of that run, too.
         """
-        dag_id = self.dag_id(task_id)
         self.airflow("PATCH", f"/dags/{dag_id}", json={"is_paused": True})
-        done = subprocess.run(
-            [sys.executable, "-m", "airflow", "dags", "test", dag_id],
-            env={**os.environ, **instance_environment(self.up.instance)},
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=180,
-        )
-        self.airflow("PATCH", f"/dags/{dag_id}", json={"is_paused": False})
-        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        try:
+            done = subprocess.run(
+                [sys.executable, "-m", "airflow", "dags", "test", dag_id, *words],
+                env={**os.environ, **instance_environment(self.up.instance)},
+                cwd=ROOT,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                check=False,
+                timeout=300,
+            )
+        except subprocess.TimeoutExpired as error:
+            said = (error.stdout or b"").decode(errors="replace")
+            raise AssertionError(f"no end after {error.timeout:g} s:\n{said[-3000:]}") from None
+        finally:
+            self.airflow("PATCH", f"/dags/{dag_id}", json={"is_paused": False})
+        assert done.returncode == 0, done.stdout.decode(errors="replace")[-3000:]
 
     def rows(self, statement: str, *parameters: Any, airflow: bool = False) -> list[dict[str, Any]]:
         instance = self.up.instance

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -19,8 +17,6 @@ import psycopg
 import pytest
 import requests
 
-from include.cli.airflow_env import instance_environment
-from include.cli.home import ROOT
 from include.cli.supervisor import Supervisor
 from tests.batch_rows import COMMAND, PROJECT, insert_lamps, lamps
 from tests.e2e.client import Client
@@ -271,23 +267,7 @@ def test_airflow_dags_test_performs_a_task(batch: Batch) -> None:
         task_id,
     )
     batch.client.rows("UPDATE batch_task SET schedule_time = now() WHERE task_id = %s RETURNING 1", task_id)
-    words = ["dags", "test", "batch.createCommands", "--conf", f'{{"task_id": "{task_id}"}}']
-    # A scheduler would take the tasks of that run away from it.
-    control = Supervisor(Path(batch.client.up.instance.control_socket))
-    control.stop("scheduler")
-    try:
-        done = subprocess.run(
-            [sys.executable, "-m", "airflow", *words],
-            env={**os.environ, **instance_environment(batch.client.up.instance)},
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=300,
-        )
-    finally:
-        control.start("scheduler")
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    batch.client.dags_test("batch.createCommands", "--conf", f'{{"task_id": "{task_id}"}}')
     assert batch.show(task_id)["status"] == "Success"
     assert batch.executions(task_id) == {1: 3}
 

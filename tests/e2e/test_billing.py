@@ -270,7 +270,7 @@ class TestManual:
         key = biller.create(199, NEVER, "dags test")["natrual_key"]
         number = str(biller.definition_id(key))
         biller.client.wait_live(number)
-        biller.client.dags_test(number)
+        biller.client.dags_test(biller.client.dag_id(number))
         [entry] = biller.executions(key)
         assert (entry["origin"], entry["state"]) == ("manual", "succeeded")
         biller.switch(key, enabled=False)

@@ -132,7 +132,7 @@ def test_airflow_clear_and_trigger(client: Client) -> None:
 def test_airflow_dags_test_fires_a_generated_dag(client: Client) -> None:
     (task,) = client.add("/ok/dagstest", start_time="0 0 0 1 1 *")
     client.wait_live(task)
-    client.dags_test(task)
+    client.dags_test(client.dag_id(task))
     assert len(client.receiver.of("/ok/dagstest")) == 1
 
 

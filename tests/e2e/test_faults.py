@@ -104,9 +104,9 @@ def test_schedulers_down_over_three_instants(client: Client) -> None:
     for name in names:
         control.stop(name)
     time.sleep(95)  # the window armed by then ends within 75 s; three instants and more pass after it
+    dag_id, woke = client.dag_id(once), time.time()
     for name in names:
         control.start(name)
-    dag_id, woke = client.dag_id(once), time.time()
     before = len(client.receiver.of("/ok/down/fire_all"))
     client.receiver.wait("/ok/down/fire_all", before + 3, timeout=120)
     time.sleep(5)

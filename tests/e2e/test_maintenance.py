@@ -126,7 +126,7 @@ def test_a_dag_test_evaluates(keeper: Keeper) -> None:
     keeper.create("tested")
     [row] = keeper.client.rows("SELECT id FROM definition WHERE name = 'tested'")
     keeper.client.wait_live(str(row["id"]))
-    keeper.client.dags_test(str(row["id"]))
+    keeper.client.dags_test(keeper.client.dag_id(str(row["id"])))
 
 
 def test_samples_start_it_at_once(keeper: Keeper) -> None:
