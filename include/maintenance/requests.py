@@ -89,7 +89,7 @@ def _decimal(value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         raise ValueError("must be a number")
     number = Decimal(str(value))
-    if not abs(number) < _NUMBER_LESS_THAN or round(number, _PLACES) != number:
+    if not number.is_finite() or not abs(number) < _NUMBER_LESS_THAN or round(number, _PLACES) != number:
         raise ValueError(f"must be less than {_NUMBER_LESS_THAN} and have at most {_PLACES} decimal places")
     return number
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -82,8 +83,13 @@ def filled(databases: Databases) -> Iterator[psycopg.Connection]:
     with psycopg.connect(databases.postgres.url(name), autocommit=True) as connection:
         connection.execute(FILL, {"tasks": TASKS})
         connection.execute(FILL_SUBTASKS, {"subtasks": SUBTASKS})
-        # Where little is dead indexes are left as they are, and pages not known to be visible to all.
+        # A snapshot of somebody else's, such as autovacuum's, keeps pages from being known as visible to all.
+        visible = "SELECT FROM pg_class WHERE relname = 'batch_task' AND relallvisible < relpages"
+        deadline = time.monotonic() + 60
         connection.execute("VACUUM (INDEX_CLEANUP ON, ANALYZE)")
+        while connection.execute(visible).rowcount and time.monotonic() < deadline:
+            time.sleep(0.2)
+            connection.execute("VACUUM (INDEX_CLEANUP ON, ANALYZE)")
         yield connection
     databases.drop(name)
 
