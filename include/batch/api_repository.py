@@ -9,7 +9,7 @@ from typing import Any
 from include.batch.model import Subtask, SubtaskFilter, SubtaskStatus, Task, TaskFilter
 from include.batch.repository import read_task
 from include.batch.subtask_repository import read_subtask
-from include.kit.db import Connection
+from include.kit.db import Repository
 from include.kit.sql import load_queries
 
 queries = load_queries(__file__, "api_queries.sql")
@@ -18,11 +18,10 @@ queries = load_queries(__file__, "api_queries.sql")
 _LAST = 2**63 - 1
 
 
-class ApiRepository:
+class ApiRepository(Repository):
     """One method a statement, on a connection whose transaction somebody else commits."""
 
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
+    prepare = False
 
     async def missing_group(self, project_id: str, group_ids: Sequence[str]) -> str | None:
         rows = await self._rows(queries.missing_group, project_id=project_id, group_ids=list(group_ids))
@@ -30,15 +29,15 @@ class ApiRepository:
 
     async def list_tasks(self, project_id: str, wanted: TaskFilter) -> list[Task]:
         # Never a generic plan: the conditions that do not apply must fall away before it is made.
-        rows = await self._rows(queries.list_tasks, prepare=False, **task_values(project_id, wanted))
+        rows = await self._rows(queries.list_tasks, **task_values(project_id, wanted))
         return [read_task(row) for row in rows]
 
     async def count_tasks(self, project_id: str, wanted: TaskFilter) -> int:
-        rows = await self._rows(queries.count_tasks, prepare=False, **task_values(project_id, wanted))
+        rows = await self._rows(queries.count_tasks, **task_values(project_id, wanted))
         return int(rows[0]["count"])
 
     async def list_subtasks(self, id: int, wanted: SubtaskFilter) -> list[Subtask]:
-        rows = await self._rows(queries.list_subtasks, prepare=False, **subtask_values(id, wanted))
+        rows = await self._rows(queries.list_subtasks, **subtask_values(id, wanted))
         return [read_subtask(row) for row in rows]
 
     async def find_targets(self, id: int, targets: Sequence[str]) -> dict[str, tuple[SubtaskStatus, bool]]:
@@ -56,15 +55,6 @@ class ApiRepository:
 
     async def delete_task(self, id: int) -> None:
         await self._run(queries.delete_task, id=id)
-
-    async def _rows(
-        self, statement: str, *, prepare: bool | None = None, **values: Any
-    ) -> list[dict[str, Any]]:
-        cursor = await self.connection.execute(statement, values, prepare=prepare)
-        return await cursor.fetchall()
-
-    async def _run(self, statement: str, **values: Any) -> None:
-        await self.connection.execute(statement, values)
 
 
 def task_values(project_id: str, wanted: TaskFilter) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from include.batch.model import (
 )
 from include.batch.repository import read_task
 from include.batch.steering import FOREVER
-from include.kit.db import Connection
+from include.kit.db import Repository
 from include.kit.sql import load_queries
 
 queries = load_queries(__file__, "control_queries.sql")
@@ -69,11 +69,11 @@ class SubtaskRecord:
     finished_at: datetime | None
 
 
-class ControlRepository:
+class ControlRepository(Repository):
     """One method a statement, on a connection whose transaction somebody else commits."""
 
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
+    # The conditions that do not apply must fall away before a plan is made.
+    prepare = False
 
     async def list_tasks(
         self, wanted: ControlFilter, *, projects: Sequence[str] | None, before: str, limit: int
@@ -134,11 +134,6 @@ class ControlRepository:
         """Return how many sub-tasks that wait have a device in which zone."""
         rows = await self._rows(queries.count_zones, id=task.id, project_id=task.asked.project_id)
         return {row["timezone"]: row["count"] for row in rows}
-
-    async def _rows(self, statement: str, **parameters: Any) -> list[Row]:
-        # Never a generic plan: the conditions that do not apply must fall away before it is made.
-        cursor = await self.connection.execute(statement, parameters, prepare=False)
-        return list(await cursor.fetchall())
 
 
 _SENT: frozenset[TaskType] = frozenset(

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
-from typing import Any, LiteralString
+from typing import Any
 
 import orjson
 
 from include.batch.model import FINISHED, NewTask, Progress, Task, TaskPolicy, TaskStatus, TaskType
-from include.kit.db import Connection
+from include.kit.db import Repository
 from include.kit.sql import load_queries
 
 queries = load_queries(__file__)
@@ -43,14 +43,11 @@ class WantedRun:
     created_by: str | None
 
 
-class TaskRepository:
+class TaskRepository(Repository):
     """One method a statement, on a connection whose transaction somebody else commits.
 
     A task is named by its `id`, which is ours; clients know `task_id`.
     """
-
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
 
     async def insert_task(self, new: NewTask, now: datetime) -> int:
         """Return its id."""
@@ -152,13 +149,6 @@ class TaskRepository:
         await self._run(queries.limit_lock_wait, milliseconds=milliseconds)
         await self._run(queries.lock_stopping, lock_class=SENDING_LOCK_CLASS, key=_key(id))
         await self._run(queries.limit_lock_wait, milliseconds=0)
-
-    async def _rows(self, statement: LiteralString, **parameters: Any) -> list[Row]:
-        cursor = await self.connection.execute(statement, parameters)
-        return list(await cursor.fetchall())
-
-    async def _run(self, statement: LiteralString, **parameters: Any) -> None:
-        await self.connection.execute(statement, parameters)
 
 
 def read_task(row: Row) -> Task:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, LiteralString
+from typing import Any
 
 from include.batch.model import Task
 from include.batch.rollout import Slot
-from include.kit.db import Connection
+from include.kit.db import Repository
 from include.kit.sql import load_queries
 
 queries = load_queries(__file__, "rollout_queries.sql")
@@ -57,11 +57,8 @@ class WaveRecord:
     failed: int
 
 
-class RolloutRepository:
+class RolloutRepository(Repository):
     """One method a statement, on a connection whose transaction somebody else commits."""
-
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
 
     async def unplaced_subtasks(self, task: Task, *, limit: int, now: datetime) -> list[Unplaced]:
         rows = await self._rows(
@@ -112,10 +109,3 @@ class RolloutRepository:
 
     async def list_waves(self, id: int) -> list[WaveRecord]:
         return [WaveRecord(**row) for row in await self._rows(queries.list_waves, id=id)]
-
-    async def _rows(self, statement: LiteralString, **parameters: Any) -> list[Row]:
-        cursor = await self.connection.execute(statement, parameters)
-        return list(await cursor.fetchall())
-
-    async def _run(self, statement: LiteralString, **parameters: Any) -> None:
-        await self.connection.execute(statement, parameters)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any, LiteralString
+from typing import Any
 
 import orjson
 
@@ -13,7 +13,7 @@ from include.batch.codes import DEVICE_MISSING, INTERRUPTED
 from include.batch.model import Step, Subtask, SubtaskStatus, Task
 from include.batch.repository import queries
 from include.devices.model import Status as DeviceStatus
-from include.kit.db import Connection
+from include.kit.db import Repository
 from include.ledger.repository import CLAIMER_LOCK_CLASS
 
 Row = Mapping[str, Any]
@@ -34,18 +34,14 @@ class Claimed:
     device_status: DeviceStatus | None
 
 
-class SubtaskRepository:
+class SubtaskRepository(Repository):
     """One method a statement, on a connection whose transaction somebody else commits."""
-
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
 
     async def insert_subtasks(self, id: int, *, wake_at: datetime | None, now: datetime) -> int:
         """Make the sub-tasks of a task from what it was asked for; returns how many."""
-        cursor = await self.connection.execute(
-            queries.insert_subtasks, {"id": id, "wake_at": wake_at, "error_code": DEVICE_MISSING, "now": now}
+        return await self._run(
+            queries.insert_subtasks, id=id, wake_at=wake_at, error_code=DEVICE_MISSING, now=now
         )
-        return cursor.rowcount
 
     async def claim_subtasks(
         self, task: Task, *, limit: int, fresh: int, claimer: int, now: datetime
@@ -71,19 +67,16 @@ class SubtaskRepository:
         self, task: Task, *, claimer: int, held: Collection[int], now: datetime
     ) -> int:
         """Free what nobody has in hand: `held` is what this process has. Returns how many."""
-        cursor = await self.connection.execute(
+        return await self._run(
             queries.release_dead_claims,
-            {
-                "id": task.id,
-                "stopping": task.status == "Stopping",
-                "error_code": INTERRUPTED,
-                "claimer": claimer,
-                "held": list(held),
-                "lock_class": CLAIMER_LOCK_CLASS,
-                "now": now,
-            },
+            id=task.id,
+            stopping=task.status == "Stopping",
+            error_code=INTERRUPTED,
+            claimer=claimer,
+            held=list(held),
+            lock_class=CLAIMER_LOCK_CLASS,
+            now=now,
         )
-        return cursor.rowcount
 
     async def record_steps(
         self, task: Task, steps: Sequence[tuple[Subtask, Step]], *, claimer: int, now: datetime
@@ -135,10 +128,6 @@ class SubtaskRepository:
         """Return code and message of what most of them failed of."""
         rows = await self._rows(queries.main_failure, id=id)
         return (rows[0]["error_code"] or "", rows[0]["error_msg"] or "") if rows else None
-
-    async def _rows(self, statement: LiteralString, **parameters: Any) -> list[Row]:
-        cursor = await self.connection.execute(statement, parameters)
-        return list(await cursor.fetchall())
 
 
 def _written(subtask: Subtask, step: Step) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from itertools import islice
 from typing import TextIO
 
 from include.batch_files.model import BatchFile, Contents
-from include.kit.db import Connection
+from include.kit.db import Repository
 from include.kit.sql import load_queries
 
 queries = load_queries(__file__)
@@ -17,22 +17,18 @@ queries = load_queries(__file__)
 PIECE = 1000
 
 
-class BatchFileRepository:
+class BatchFileRepository(Repository):
     """One method a statement, inside the caller's transaction."""
 
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
-
     async def delete_expired(self, now: datetime) -> None:
-        await self.connection.execute(queries.delete_expired, {"now": now})
+        await self._run(queries.delete_expired, now=now)
 
     async def lock_owner(self, project_id: str, owner: str) -> None:
-        await self.connection.execute(queries.lock_owner, {"project_id": project_id, "owner": owner})
+        await self._run(queries.lock_owner, project_id=project_id, owner=owner)
 
     async def file_names(self, project_id: str, owner: str, now: datetime) -> list[str]:
-        values = {"project_id": project_id, "owner": owner, "now": now}
-        cursor = await self.connection.execute(queries.file_names, values)
-        return [row["file_name"] for row in await cursor.fetchall()]
+        rows = await self._rows(queries.file_names, project_id=project_id, owner=owner, now=now)
+        return [row["file_name"] for row in rows]
 
     async def insert_file(
         self,
@@ -45,17 +41,17 @@ class BatchFileRepository:
         now: datetime,
         expires_at: datetime,
     ) -> BatchFile:
-        values = {
-            "file_id": file_id,
-            "project_id": project_id,
-            "owner": owner,
-            "file_name": file_name,
-            "columns": list(contents.columns),
-            "rows": contents.rows,
-            "now": now,
-            "expires_at": expires_at,
-        }
-        [row] = await (await self.connection.execute(queries.insert_file, values)).fetchall()
+        [row] = await self._rows(
+            queries.insert_file,
+            file_id=file_id,
+            project_id=project_id,
+            owner=owner,
+            file_name=file_name,
+            columns=list(contents.columns),
+            rows=contents.rows,
+            now=now,
+            expires_at=expires_at,
+        )
         return BatchFile(**row)
 
     async def copy_rows(self, file: BatchFile, spool: TextIO) -> None:
@@ -65,15 +61,15 @@ class BatchFileRepository:
                 await copy.write("".join(f"{file.id}\t{line}" for line in lines))
 
     async def list_files(self, project_id: str, owner: str, now: datetime) -> Sequence[BatchFile]:
-        values = {"project_id": project_id, "owner": owner, "now": now}
-        cursor = await self.connection.execute(queries.list_files, values)
-        return [BatchFile(**row) for row in await cursor.fetchall()]
+        rows = await self._rows(queries.list_files, project_id=project_id, owner=owner, now=now)
+        return [BatchFile(**row) for row in rows]
 
     async def find_file(self, project_id: str, file_id: str, now: datetime) -> BatchFile | None:
-        values = {"project_id": project_id, "file_id": file_id, "now": now}
-        row = await (await self.connection.execute(queries.find_file, values)).fetchone()
-        return BatchFile(**row) if row else None
+        rows = await self._rows(queries.find_file, project_id=project_id, file_id=file_id, now=now)
+        return BatchFile(**rows[0]) if rows else None
 
     async def expire_file(self, project_id: str, owner: str, file_id: str, now: datetime) -> bool:
-        values = {"project_id": project_id, "owner": owner, "file_id": file_id, "now": now}
-        return (await self.connection.execute(queries.expire_file, values)).rowcount > 0
+        expired = await self._run(
+            queries.expire_file, project_id=project_id, owner=owner, file_id=file_id, now=now
+        )
+        return expired > 0

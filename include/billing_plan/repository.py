@@ -35,13 +35,13 @@ class PlanRepository(Repository):
 
     async def arm_scheduled(self, run: DagRun, pairs: Sequence[tuple[int, datetime]]) -> int:
         ids, dues = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
-        return await self._count(queries.arm_scheduled, **run.__dict__, definition_ids=ids, dues=dues)
+        return await self._run(queries.arm_scheduled, **run.__dict__, definition_ids=ids, dues=dues)
 
     async def arm_condensed(
         self, run: DagRun, rows: Sequence[tuple[int, datetime, datetime, int]], now: datetime
     ) -> int:
         """Write rows of (definition, latest instant, exclusive beginning, how many instants)."""
-        return await self._count(
+        return await self._run(
             queries.arm_condensed,
             **run.__dict__,
             definition_ids=[row[0] for row in rows],
@@ -52,12 +52,12 @@ class PlanRepository(Repository):
         )
 
     async def arm_manual(self, run: DagRun, due_at: datetime, definition_ids: Sequence[int]) -> int:
-        return await self._count(
+        return await self._run(
             queries.arm_manual, **run.__dict__, due_at=due_at, definition_ids=list(definition_ids)
         )
 
     async def skip_refused(self, schedule_id: int, *, until: datetime, now: datetime) -> int:
-        return await self._count(queries.skip_refused, schedule_id=schedule_id, until=until, now=now)
+        return await self._run(queries.skip_refused, schedule_id=schedule_id, until=until, now=now)
 
     async def take_scheduled(
         self, run: DagRun, *, start: datetime, until: datetime, most: int, now: datetime
@@ -109,7 +109,7 @@ class PlanRepository(Repository):
         error: str | None = None,
         next_attempt_at: datetime | None = None,
     ) -> None:
-        await self._count(
+        await self._run(
             queries.record,
             execution_id=claim.execution_id,
             due_at=due_at,
@@ -123,21 +123,18 @@ class PlanRepository(Repository):
         )
 
     async def end_left_open(self, run: DagRun, reason: str, now: datetime) -> None:
-        await self._count(
+        await self._run(
             queries.end_left_open, **run.__dict__, reason=reason, now=now, lock_class=TURN_LOCK_CLASS
         )
 
     async def end_orphans(self, *, planned_before: datetime, begun_before: datetime, now: datetime) -> None:
-        await self._count(
+        await self._run(
             queries.end_orphans,
             planned_before=planned_before,
             begun_before=begun_before,
             now=now,
             lock_class=TURN_LOCK_CLASS,
         )
-
-    async def _count(self, statement: str, **parameters: Any) -> int:
-        return (await self.connection.execute(statement, parameters)).rowcount
 
 
 def _items(rows: Sequence[Mapping[str, Any]], origin: Origin) -> list[Item]:

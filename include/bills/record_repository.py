@@ -331,9 +331,6 @@ class BillRecordRepository(Repository):
             )
         return found
 
-    async def _run(self, statement: str, **parameters: Any) -> None:
-        await self.connection.execute(statement, parameters)
-
 
 def _list_of(
     project_id: str, wanted: RecordFilter, before: tuple[datetime, int] | None, limit: int | None

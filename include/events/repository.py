@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime, timedelta
-from typing import Any, LiteralString
+from typing import Any
 
 import orjson
 
 from include.events.model import Claimed, Event, EventState, Result, Subscription
-from include.kit.db import Connection
+from include.kit.db import Repository
 from include.kit.sql import load_queries
 
 queries = load_queries(__file__)
@@ -20,15 +20,12 @@ Row = Mapping[str, Any]
 _EVENT = [one.name for one in fields(Event)]
 
 
-class EventRepository:
+class EventRepository(Repository):
     """One method a statement, on a connection whose transaction somebody else commits.
 
     What is due, and when an attempt was made, is told by the database's clock: couriers on several machines
     share it.
     """
-
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
 
     async def lock_project(self, project_id: str) -> None:
         await self._rows(queries.lock_project, project_id=project_id)
@@ -73,7 +70,7 @@ class EventRepository:
         return Subscription(**row)
 
     async def delete_subscription(self, id: int, now: datetime) -> None:
-        await self.connection.execute(queries.delete_subscription, {"id": id, "now": now})
+        await self._run(queries.delete_subscription, id=id, now=now)
 
     async def list_events(
         self, subscription: int, *, state: EventState | None, before: int, limit: int
@@ -88,10 +85,10 @@ class EventRepository:
         return Event(**rows[0]) if rows else None
 
     async def notify_couriers(self) -> None:
-        await self.connection.execute(queries.notify_couriers)
+        await self._run(queries.notify_couriers)
 
     async def listen(self) -> None:
-        await self.connection.execute(queries.listen)
+        await self._run(queries.listen)
 
     async def claim_events(
         self, *, limit: int, most: int, busy: Mapping[int, int], lease: timedelta
@@ -118,7 +115,7 @@ class EventRepository:
         delivered = [result.event_id for result in results if result.error is None]
         failed = [result for result in results if result.error is not None]
         if delivered:
-            await self.connection.execute(queries.record_deliveries, {"ids": delivered})
+            await self._run(queries.record_deliveries, ids=delivered)
         if failed:
             await self._rows(
                 queries.record_failures,
@@ -134,15 +131,10 @@ class EventRepository:
 
     async def delete_settled(self, before: datetime, limit: int) -> int:
         """Return how many were deleted."""
-        cursor = await self.connection.execute(queries.delete_settled, {"before": before, "limit": limit})
-        return cursor.rowcount
+        return await self._run(queries.delete_settled, before=before, limit=limit)
 
     async def delete_subscriptions(self, before: datetime) -> None:
-        await self.connection.execute(queries.delete_subscriptions, {"before": before})
-
-    async def _rows(self, statement: LiteralString, **parameters: Any) -> list[Row]:
-        cursor = await self.connection.execute(statement, parameters)
-        return list(await cursor.fetchall())
+        await self._run(queries.delete_subscriptions, before=before)
 
 
 def _list(names: Sequence[str] | None) -> list[str] | None:

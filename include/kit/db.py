@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, LiteralString
+from typing import Any, ClassVar, LiteralString
 
-from psycopg import AsyncConnection, InterfaceError, OperationalError
+from psycopg import AsyncConnection, AsyncCursor, InterfaceError, OperationalError
 from psycopg.errors import QueryCanceled
 from psycopg.rows import DictRow, dict_row
 from psycopg.sql import Composed
@@ -100,7 +100,11 @@ class Repository:
     """Runs statements on a connection whose transaction somebody else commits.
 
     :param always: parameters that every statement gets
+    :cvar prepare: False: every statement is planned for its own parameters; None: after some times it may get
+        a plan for any, which fits badly where conditions that do not apply must fall away first
     """
+
+    prepare: ClassVar[bool | None] = None
 
     def __init__(self, connection: Connection, always: Mapping[str, Any] | None = None) -> None:
         self.connection = connection
@@ -108,8 +112,16 @@ class Repository:
 
     async def _rows(self, statement: LiteralString | Composed, **parameters: Any) -> list[Mapping[str, Any]]:
         """Run a statement and return its rows."""
-        cursor = await self.connection.execute(statement, {**self.always, **parameters})
-        return list(await cursor.fetchall())
+        return list(await (await self._execute(statement, parameters)).fetchall())
+
+    async def _run(self, statement: LiteralString | Composed, **parameters: Any) -> int:
+        """Run a statement and return how many rows it touched."""
+        return (await self._execute(statement, parameters)).rowcount
+
+    async def _execute(
+        self, statement: LiteralString | Composed, parameters: Mapping[str, Any]
+    ) -> AsyncCursor[DictRow]:
+        return await self.connection.execute(statement, {**self.always, **parameters}, prepare=self.prepare)
 
 
 def database_url() -> str:

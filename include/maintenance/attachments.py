@@ -132,5 +132,4 @@ class _AttachmentRepository(Repository):
         return Attachment(**row), content
 
     async def delete_attachment(self, id: int) -> bool:
-        cursor = await self.connection.execute(queries.delete_attachment, {**self.always, "id": id})
-        return cursor.rowcount > 0
+        return await self._run(queries.delete_attachment, id=id) > 0

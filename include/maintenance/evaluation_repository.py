@@ -5,10 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
-
-from psycopg import AsyncCursor
-from psycopg.rows import DictRow
 
 from include.kit.db import Repository
 from include.kit.sql import load_queries
@@ -55,6 +51,9 @@ class NoData:
 class EvaluationRepository(Repository):
     """One method a statement, on a connection whose transaction somebody else commits."""
 
+    # A plan for any chunk of projects took half a minute for 5,000 tasks.
+    prepare = False
+
     async def plan_wide(self, schedule: int) -> None:
         """Have what follows in this transaction planned for `list_waiting`."""
         await self._rows(queries.plan_wide, schedule=schedule)
@@ -68,19 +67,15 @@ class EvaluationRepository(Repository):
         return [Waiting(**row) for row in rows]
 
     async def take_first_samples(self, projects: Sequence[int]) -> None:
-        await self._planned(queries.take_first_samples, projects=list(projects))
+        await self._run(queries.take_first_samples, projects=list(projects))
 
     async def move_tasks(self, projects: Sequence[int], now: datetime) -> list[Moved]:
-        cursor = await self._planned(queries.move_tasks, projects=list(projects), now=now)
-        return [Moved(**row) for row in await cursor.fetchall()]
+        rows = await self._rows(queries.move_tasks, projects=list(projects), now=now)
+        return [Moved(**row) for row in rows]
 
     async def open_tasks(self, projects: Sequence[int], now: datetime) -> list[Moved]:
-        cursor = await self._planned(queries.open_tasks, projects=list(projects), now=now)
-        return [Moved(**row) for row in await cursor.fetchall()]
+        rows = await self._rows(queries.open_tasks, projects=list(projects), now=now)
+        return [Moved(**row) for row in rows]
 
     async def count_no_data(self, schedule: int) -> list[NoData]:
         return [NoData(**row) for row in await self._rows(queries.count_no_data, schedule=schedule)]
-
-    async def _planned(self, statement: str, **parameters: Any) -> AsyncCursor[DictRow]:
-        # Prepared, a statement keeps a plan for any chunk, which took half a minute for 5,000 tasks.
-        return await self.connection.execute(statement, parameters, prepare=False)

@@ -58,10 +58,10 @@ class MaintenanceRepository(Repository):
         return int(rows[0]["definition_id"]) if rows else None
 
     async def put_objects(self, project: int, object_ids: Sequence[str]) -> None:
-        await self._do(queries.put_objects, project=project, object_ids=list(object_ids))
+        await self._run(queries.put_objects, project=project, object_ids=list(object_ids))
 
     async def remove_objects(self, project: int, kept: Sequence[str]) -> None:
-        await self._do(queries.remove_objects, project=project, object_ids=list(kept))
+        await self._run(queries.remove_objects, project=project, object_ids=list(kept))
 
     async def find_projects(self, uid: str, projects: Projects, organization_id: str | None) -> list[Project]:
         rows = await self._rows(
@@ -75,7 +75,7 @@ class MaintenanceRepository(Repository):
     async def update_project(
         self, project: int, values: ProjectFields, *, schedule_id: int, by: int, now: datetime
     ) -> None:
-        await self._do(
+        await self._run(
             queries.update_project,
             **_columns(values),
             project=project,
@@ -87,12 +87,12 @@ class MaintenanceRepository(Repository):
     async def switch_project(
         self, project: int, *, active: bool, active_since: datetime, by: int, now: datetime
     ) -> None:
-        await self._do(
+        await self._run(
             queries.switch_project, project=project, active=active, active_since=active_since, by=by, now=now
         )
 
     async def delete_project(self, project: int, now: datetime) -> None:
-        await self._do(queries.delete_project, project=project, now=now)
+        await self._run(queries.delete_project, project=project, now=now)
 
     async def find_statistic(self, organization_id: str, uid: str) -> int | None:
         rows = await self._rows(queries.find_statistic, organization_id=organization_id, uid=uid)
@@ -102,7 +102,7 @@ class MaintenanceRepository(Repository):
 
     async def anchor_objects(self, project: int, now: datetime, *, anew: bool) -> None:
         """Have all objects count from now, or those that were never started."""
-        await self._do(queries.anchor_objects, project=project, anew=anew, now=now)
+        await self._run(queries.anchor_objects, project=project, anew=anew, now=now)
 
     async def rebase_objects(
         self,
@@ -115,7 +115,7 @@ class MaintenanceRepository(Repository):
         now: datetime,
     ) -> None:
         """Begin the plan with the period under way; the values are those by which it was reckoned."""
-        await self._do(
+        await self._run(
             queries.rebase_objects,
             project=project,
             cycle_type=cycle_type,
@@ -126,19 +126,19 @@ class MaintenanceRepository(Repository):
         )
 
     async def work_out(self, project: int, object_id: str | None = None) -> None:
-        await self._do(queries.work_out, project=project, object_id=object_id)
+        await self._run(queries.work_out, project=project, object_id=object_id)
 
     # --- tasks
 
     async def follow_plan(self, project: int, now: datetime) -> None:
-        await self._do(queries.follow_plan, project=project, now=now)
+        await self._run(queries.follow_plan, project=project, now=now)
 
     async def stop_tasks(self, project: int, now: datetime) -> None:
-        await self._do(queries.stop_tasks, project=project, now=now)
+        await self._run(queries.stop_tasks, project=project, now=now)
 
     async def cancel_tasks(self, project: int, now: datetime, *, kept: Sequence[str] | None = None) -> None:
         """Cancel the open tasks, except those of objects that are kept."""
-        await self._do(queries.cancel_tasks, project=project, kept=_list(kept), now=now)
+        await self._run(queries.cancel_tasks, project=project, kept=_list(kept), now=now)
 
     async def find_task(self, uid: str, projects: Projects) -> Task | None:
         rows = await self._rows(queries.find_task, uid=uid, projects=_list(projects))
@@ -176,7 +176,7 @@ class MaintenanceRepository(Repository):
     async def move_on(
         self, project: int, object_id: str, kind: Literal["HANDLE", "IGNORE"], now: datetime
     ) -> None:
-        await self._do(queries.move_on, project=project, object_id=object_id, kind=kind, now=now)
+        await self._run(queries.move_on, project=project, object_id=object_id, kind=kind, now=now)
 
     async def find_handle(self, uid: str, projects: Projects) -> Handle | None:
         rows = await self._rows(queries.find_handle, uid=uid, projects=_list(projects))
@@ -185,9 +185,6 @@ class MaintenanceRepository(Repository):
         values = dict(rows[0])
         [task] = await self._rows(queries.find_task, uid=values.pop("task_uid"), projects=None)
         return Handle(task=_task(task), **values)
-
-    async def _do(self, statement: str, **parameters: Any) -> None:
-        await self.connection.execute(statement, parameters)
 
 
 def _columns(values: ProjectFields) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from include.batch.model import Phase
-from include.kit.db import Connection
+from include.kit.db import Repository
 from include.ota.model import Kind, Stage, Upgrade
 from include.ota.repository import queries
 
@@ -30,28 +30,25 @@ class Opening:
     target: str
 
 
-class UpgradeRepository:
+class UpgradeRepository(Repository):
     """One method a statement, on a connection whose transaction somebody else commits."""
-
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
 
     async def open_upgrades(self, items: Sequence[Opening], now: datetime) -> None:
         await self._run(queries.open_upgrades, items=_json(items), now=now)
 
     async def look_at_upgrades(self, subtasks: Sequence[int]) -> dict[int, Upgrade]:
         """Return the open upgrades by sub-task; those of devices in another upgrade are not among them."""
-        rows = await self._all(queries.look_at_upgrades, subtasks=list(subtasks))
+        rows = await self._rows(queries.look_at_upgrades, subtasks=list(subtasks))
         return {row["subtask_id"]: _upgrade(row) for row in rows}
 
     async def enter_stages(self, items: Mapping[int, Stage], now: datetime) -> dict[int, Upgrade]:
         """Return the upgrades by sub-task; those that were let go meanwhile are not among them."""
         values = [{"subtask_id": subtask, "stage": stage} for subtask, stage in items.items()]
-        rows = await self._all(queries.enter_stages, items=_json(values), now=now)
+        rows = await self._rows(queries.enter_stages, items=_json(values), now=now)
         return {row["subtask_id"]: _upgrade(row) for row in rows}
 
     async def tasks_of_devices(self, device_ids: Collection[str]) -> list[int]:
-        rows = await self._all(queries.tasks_of_devices, device_ids=list(device_ids))
+        rows = await self._rows(queries.tasks_of_devices, device_ids=list(device_ids))
         return [row["batch_id"] for row in rows]
 
     async def lock_tasks(self, ids: Collection[int]) -> None:
@@ -61,7 +58,7 @@ class UpgradeRepository:
         self, device_ids: Collection[str], tasks: Sequence[int]
     ) -> dict[str, tuple[Upgrade, Phase | None]]:
         """Return the open upgrades of these tasks by device, and the phase that the sub-task shows."""
-        rows = await self._all(queries.upgrades_of_devices, device_ids=list(device_ids), tasks=list(tasks))
+        rows = await self._rows(queries.upgrades_of_devices, device_ids=list(device_ids), tasks=list(tasks))
         return {row["device_id"]: (_upgrade(row), row["phase"]) for row in rows}
 
     async def keep_words(self, items: Sequence[Mapping[str, Any]], now: datetime) -> None:
@@ -75,14 +72,8 @@ class UpgradeRepository:
 
     async def count_siblings(self, batch_id: int) -> dict[str, int]:
         """Return how many sub-devices of a task each gateway has."""
-        rows = await self._all(queries.count_siblings, batch_id=batch_id)
+        rows = await self._rows(queries.count_siblings, batch_id=batch_id)
         return {row["gateway_id"]: row["count"] for row in rows}
-
-    async def _run(self, statement: str, **values: Any) -> None:
-        await self.connection.execute(statement, values)
-
-    async def _all(self, statement: str, **values: Any) -> list[dict[str, Any]]:
-        return await (await self.connection.execute(statement, values)).fetchall()
 
 
 _COLUMNS = [field.name for field in fields(Upgrade)]

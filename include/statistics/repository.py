@@ -100,7 +100,7 @@ class StatisticRepository(Repository):
         return rows[0]["uid"] if rows else None
 
     async def delete_statistic(self, id: int) -> None:
-        await self.connection.execute(queries.delete_statistic, {"id": id})
+        await self._run(queries.delete_statistic, id=id)
 
     async def other_values(
         self, id: int, samples: Sequence[tuple[str, datetime, Decimal]]
@@ -111,9 +111,7 @@ class StatisticRepository(Repository):
 
     async def delete_sample(self, id: int, object_id: str, at: datetime) -> bool:
         """Return whether it was there."""
-        parameters = {"id": id, "object_id": object_id, "at": at}
-        cursor = await self.connection.execute(queries.delete_sample, parameters)
-        return cursor.rowcount > 0
+        return await self._run(queries.delete_sample, id=id, object_id=object_id, at=at) > 0
 
     async def store_samples(
         self, id: int, kind: StatisticKind, samples: Sequence[tuple[str, datetime, Decimal | None]]
@@ -149,13 +147,13 @@ class StatisticRepository(Repository):
         return [Anchored(**row) for row in rows]
 
     async def move_anchors(self, id: int, anchors: Sequence[Anchored]) -> None:
-        parameters = {
-            "id": id,
-            "definitions": [one.definition_id for one in anchors],
-            "object_ids": [one.object_id for one in anchors],
-            "totals": [one.total for one in anchors],
-        }
-        await self.connection.execute(queries.move_anchors, parameters)
+        await self._run(
+            queries.move_anchors,
+            id=id,
+            definitions=[one.definition_id for one in anchors],
+            object_ids=[one.object_id for one in anchors],
+            totals=[one.total for one in anchors],
+        )
 
     async def count_crossings(self, statistic: Statistic, touched: Sequence[Touched]) -> int:
         [row] = await self._rows(

@@ -67,7 +67,7 @@ class TimerRepository(Repository):
         return int(row["id"])
 
     async def update_group(self, group: int, values: Row, now: datetime) -> None:
-        await self.connection.execute(queries.update_group, {**values, "id": group, "now": now})
+        await self._run(queries.update_group, **values, id=group, now=now)
 
     async def groups_of_devices(self, devices: Sequence[int]) -> list[int]:
         return [row["id"] for row in await self._rows(queries.groups_of_devices, devices=list(devices))]
@@ -79,22 +79,20 @@ class TimerRepository(Repository):
     async def insert_timers(
         self, group: int, items: Sequence[Row], *, project_id: str, misfire_grace: timedelta, now: datetime
     ) -> None:
-        await self.connection.execute(
+        await self._run(
             queries.insert_timers,
-            {
-                "group": group,
-                "items": _json(items),
-                "project_id": project_id,
-                "misfire_grace": misfire_grace,
-                "now": now,
-            },
+            group=group,
+            items=_json(items),
+            project_id=project_id,
+            misfire_grace=misfire_grace,
+            now=now,
         )
 
     async def update_timers(self, items: Sequence[Row], now: datetime) -> None:
-        await self.connection.execute(queries.update_timers, {"items": _json(items), "now": now})
+        await self._run(queries.update_timers, items=_json(items), now=now)
 
     async def delete_timers(self, ids: Sequence[int], now: datetime) -> None:
-        await self.connection.execute(queries.delete_timers, {"ids": list(ids), "now": now})
+        await self._run(queries.delete_timers, ids=list(ids), now=now)
 
     async def lock_group(self, group_id: str, user: str) -> bool:
         return bool(await self._rows(queries.lock_group, group_id=group_id, user=user))
