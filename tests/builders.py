@@ -81,9 +81,9 @@ async def serve(
 @asynccontextmanager
 async def serve_http(name: str, port: int = 0) -> AsyncIterator[str]:
     """Run one of our apps behind a real HTTP server, for clients that are not ours; yields `http://host:port`."""
-    from api_plugin.app import APIS, create_app
+    from api_plugin.app import APIS
 
-    app = create_app(name)
+    app = _app(name)
     prefixes = next(api.prefixes for api in APIS if api.name == name)
     mounted = Starlette(routes=[Mount(one, app) for one in prefixes])
     server = uvicorn.Server(

@@ -18,6 +18,7 @@ from include.batch.runs import BatchRun
 from include.batch.shard import counters
 from include.errors import NotFoundError
 from include.ledger.batches import until_available
+from include.ledger.inline import runs_inline
 
 StepName = Literal["expand", "fan_out", "settle"]
 
@@ -66,9 +67,7 @@ class BatchTrigger(BaseTrigger):
         try:
             return await self._work(BatchRun(engine, task_id, self.log.info))
         finally:
-            # `airflow dags test` gives each trigger an event loop of its own, which ends with it. What is
-            # open then may lose its cancellation, and the loop would never end (python/cpython#86296).
-            if self.trigger_id is None:
+            if runs_inline(self):
                 await BatchEngine.close_current()
 
     async def _work(self, run: BatchRun) -> tuple[bool, dict[str, Any]]:

@@ -19,6 +19,7 @@ from include.errors import CarillonError
 from include.ledger.batches import until_available
 from include.ledger.engine import Engine
 from include.ledger.firing import WindowRun
+from include.ledger.inline import runs_inline
 from include.ledger.model import Caller
 from include.ledger.repository import Shard
 from include.ledger.scopes import CronScope, ManualScope, OnceScope, Scope
@@ -82,8 +83,12 @@ class FireTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         engine = await until_available(Engine.current)
-        run = WindowRun(engine, self.scope(), self.kind, await self.caller(engine), self.log.info)
-        summary = (await run.run()).as_json()
+        try:
+            run = WindowRun(engine, self.scope(), self.kind, await self.caller(engine), self.log.info)
+            summary = (await run.run()).as_json()
+        finally:
+            if runs_inline(self):
+                await Engine.close_current()
         self.log.info("summary: %s", json.dumps(summary))
         end = TaskFailedEvent if summary["failed"] else TaskSuccessEvent
         yield end(xcoms={"summary": summary})
