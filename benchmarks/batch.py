@@ -20,7 +20,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -35,6 +35,7 @@ from benchmarks.memory import watching_families
 from benchmarks.peers.gateway import COMMAND_NAME, SERVICE_ID, device_id, paras
 from benchmarks.processes import ask_peer, cpu_seconds
 from benchmarks.receiver import Arrival
+from benchmarks.results import tell
 from benchmarks.statements import count_from_start, count_statements
 from include.batch.model import TaskType, dag_id_of
 from include.batch.requests import TARGETS_MOST
@@ -46,7 +47,6 @@ from include.demo.timers import OWN, SIMULATOR
 from include.errors import CarillonError
 from include.settings import get_settings
 
-RESULTS = Path(__file__).parent / "results"
 COUNTS = (1000, 10_000, 30_000)
 PROJECT, NAME = "bench", "bench"
 TASK_TYPE: TaskType = "createCommands"
@@ -246,17 +246,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"carillon: {error}", file=sys.stderr)
         return 1
     results = document.pop("table")
-    RESULTS.mkdir(exist_ok=True)
-    subject = "batch-lists" if options.lists else "batch"
-    file = RESULTS / f"{subject}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
-    file.write_text(json.dumps(document, indent=1) + "\n")
-    if options.json:
-        print(json.dumps(document))
-    elif options.lists:
-        report.show_lists(results, document, file)
-    else:
-        report.show(results, document, file)
-    return 1 if document["failures"] else 0
+    subject, show = ("batch-lists", report.show_lists) if options.lists else ("batch", report.show)
+    return tell(subject, document, partial(show, results, document), as_json=options.json)
 
 
 if __name__ == "__main__":

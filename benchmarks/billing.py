@@ -13,12 +13,10 @@ a loop over the formula. That they made the same bills is checked line by line. 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -38,12 +36,12 @@ from benchmarks.meters.figures import (
     durable_meters,
     peer_of,
 )
+from benchmarks.results import tell
 from include.cli.postgres import LocalPostgres
 from include.cli.progress import Progress
 from include.migrations import upgrade
 from include.settings import get_settings
 
-RESULTS = Path(__file__).parent / "results"
 SIZES = (10_000, 100_000, 1_000_000)
 TARIFFS: dict[str, Tariff] = {"tiers": "tiers", "kinds": "tiers x kinds"}
 
@@ -199,14 +197,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run, print, and keep the results; return 1 where something failed or bills differ."""
     options = parse(argv)
     results, document = run(options, Progress().say)
-    RESULTS.mkdir(exist_ok=True)
-    file = RESULTS / f"billing-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
-    file.write_text(json.dumps(document, indent=1) + "\n")
-    if options.json:
-        print(json.dumps(document))
-    else:
-        report.show(results, document, file)
-    return 1 if document["failures"] else 0
+    return tell("billing", document, partial(report.show, results, document), as_json=options.json)
 
 
 if __name__ == "__main__":

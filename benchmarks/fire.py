@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import random
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +29,13 @@ from benchmarks.figures import Result, Round, summarise
 from benchmarks.plain import measure_plain, plain_environment
 from benchmarks.processes import count_processes, cpu_seconds, receiver, run_peer
 from benchmarks.receiver import Arrival, drain
+from benchmarks.results import tell
 from include.cli.instance import read_instance
 from include.cli.progress import Progress
 from include.cli.temporary import running_instance
 from include.demo.api import connecting
 from include.errors import CarillonError
 
-RESULTS = Path(__file__).parent / "results"
 COUNTS = (1, 100, 1000, 5000)
 SUBJECTS = (*map(str, COUNTS), "crontabs", "plain", "live", "idle")
 OURS = "carillon"
@@ -282,14 +282,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parse(argv)
     document = asyncio.run(run(options.only, options.rounds, Progress().say))
     results = document.pop("table")
-    RESULTS.mkdir(exist_ok=True)
-    file = RESULTS / f"fire-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
-    file.write_text(json.dumps(document, indent=1) + "\n")
-    if options.json:
-        print(json.dumps(document))
-    else:
-        report.show(results, document, file)
-    return 1 if document["failures"] else 0
+    return tell("fire", document, partial(report.show, results, document), as_json=options.json)
 
 
 if __name__ == "__main__":

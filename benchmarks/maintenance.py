@@ -12,13 +12,11 @@ statement with one backend. That tasks and states are the same afterwards is che
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -28,11 +26,11 @@ from benchmarks.copies import COPY, MB, TEMPLATE, copied, drop, run_watched, ser
 from benchmarks.pumps import data, report
 from benchmarks.pumps.data import Cycle, Dataset
 from benchmarks.pumps.figures import OURS, STATEMENT, Result, Round, differences, peer_of
+from benchmarks.results import tell
 from include.cli.postgres import LocalPostgres
 from include.cli.progress import Progress
 from include.migrations import upgrade
 
-RESULTS = Path(__file__).parent / "results"
 SIZES = (1000, 100_000, 1_000_000)
 QUICK = (1000, 10_000)
 CYCLES: tuple[Cycle, ...] = ("natural", "statistics")
@@ -144,14 +142,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run, print, and keep the results; return 1 where something failed or contenders differ."""
     options = parse(argv)
     results, document = run(options, Progress().say)
-    RESULTS.mkdir(exist_ok=True)
-    file = RESULTS / f"maintenance-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
-    file.write_text(json.dumps(document, indent=1) + "\n")
-    if options.json:
-        print(json.dumps(document))
-    else:
-        report.show(results, document, file)
-    return 1 if document["failures"] else 0
+    return tell("maintenance", document, partial(report.show, results, document), as_json=options.json)
 
 
 if __name__ == "__main__":

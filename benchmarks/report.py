@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from benchmarks.figures import Result
-
-#: In a file or a pipe there is no width to keep to, and a table that is folded cannot be read.
-stdout = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 130)
+from benchmarks.results import show_end, stdout
 
 #: The contender that ratios are against: 32 warm connections and prebuilt bytes.
 FLOOR = "bare sockets, 32 senders"
@@ -21,20 +17,13 @@ FLOOR = "bare sockets, 32 senders"
 
 def show(results: Sequence[Result], document: dict[str, Any], file: Path) -> None:
     """Print every table that has a row, and where the results are kept."""
-    facts = document["machine"]
     if results:
         stdout.print(lateness_table(results, document["rounds"]))
     if document["live"]:
         stdout.print(live_table(document["live"]))
     if document["idle"]:
         stdout.print(idle_table(document["idle"]))
-    for failure in document["failures"]:
-        stdout.print(f"failed: {failure}", markup=False)
-    stdout.print(
-        f"{facts['cores']} cores, {facts['cpu']}, load before {facts['load_before'][0]};"
-        f" Airflow {facts['airflow']}, PostgreSQL {facts['postgres']}, Python {facts['python']}"
-    )
-    stdout.print(f"results: {file}")
+    show_end(document, file)
 
 
 def lateness_table(results: Sequence[Result], rounds: int) -> Table:

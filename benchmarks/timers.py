@@ -21,6 +21,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -37,6 +38,7 @@ from benchmarks.memory import watching_families
 from benchmarks.peers.gateway import device_id, paras
 from benchmarks.processes import ask_peer, cpu_seconds
 from benchmarks.receiver import Arrival
+from benchmarks.results import tell
 from include.cli.instance import Instance, read_instance
 from include.cli.progress import Progress
 from include.cli.temporary import running_instance
@@ -46,7 +48,6 @@ from include.demo.timers import OWN, SIMULATOR, TIMERS
 from include.errors import CarillonError
 from include.tokens.jwt_tokens import issue_jwt
 
-RESULTS = Path(__file__).parent / "results"
 COUNTS = (1000, 10_000)
 PEERS = {AIOHTTP: "aiohttp", SOCKETS: "sockets"}
 USER = "bench"
@@ -270,14 +271,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"carillon: {error}", file=sys.stderr)
         return 1
     results = document.pop("table")
-    RESULTS.mkdir(exist_ok=True)
-    file = RESULTS / f"timers-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
-    file.write_text(json.dumps(document, indent=1) + "\n")
-    if options.json:
-        print(json.dumps(document))
-    else:
-        report.show(results, document, file)
-    return 1 if document["failures"] else 0
+    return tell("timers", document, partial(report.show, results, document), as_json=options.json)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from benchmarks.fleets.figures import Result, peer_of
 from benchmarks.fleets.lists import Timing
-from benchmarks.report import stdout
+from benchmarks.results import show_end, stdout
 
 COLUMNS = (
     *("targets", "contender", "came", "devices/s", "by round", "× aiohttp", "recorded/s", "× aiohttp"),
@@ -22,24 +22,7 @@ def show(results: Sequence[Result], document: dict[str, Any], file: Path) -> Non
     """Print the table, and where the results are kept."""
     if results:
         stdout.print(table(results, document["rounds"], document["in_flight"]))
-    loads = [one.load for result in results for one in result.rounds]
-    show_end(document, file, loads)
-
-
-def show_end(document: dict[str, Any], file: Path, loads: Sequence[float]) -> None:
-    """Print what went wrong, the machine, and where the results are kept.
-
-    :param loads: of the machine, when each round began
-    """
-    facts = document["machine"]
-    for failure in document["failures"]:
-        stdout.print(f"failed: {failure}", markup=False)
-    known = loads or facts["load_before"]
-    stdout.print(
-        f"{facts['cores']} cores, {facts['cpu']}, load of the rounds {min(known):.1f} to {max(known):.1f};"
-        f" Airflow {facts['airflow']}, PostgreSQL {facts['postgres']}, Python {facts['python']}"
-    )
-    stdout.print(f"results: {file}")
+    show_end(document, file, [one.load for result in results for one in result.rounds])
 
 
 def table(results: Sequence[Result], rounds: int, in_flight: int) -> Table:
@@ -92,4 +75,4 @@ def show_lists(timings: Sequence[Timing], document: dict[str, Any], file: Path) 
         times = (one.few_p50, one.few_p95, one.many_p50, one.many_p95)
         grid.add_row(one.name, str(one.items), *(f"{each:.1f}" for each in times), f"{one.ratio:.2f}")
     stdout.print(grid)
-    show_end(document, file, ())
+    show_end(document, file)

@@ -9,7 +9,7 @@ from typing import Any
 from rich.table import Table
 
 from benchmarks.lamps.figures import Result, peer_of
-from benchmarks.report import stdout
+from benchmarks.results import show_end, stdout
 
 COLUMNS = (
     *("timers", "contender", "came", "early", "twice", "p50", "p99", "max"),
@@ -19,17 +19,9 @@ COLUMNS = (
 
 def show(results: Sequence[Result], document: dict[str, Any], file: Path) -> None:
     """Print the table, and where the results are kept."""
-    facts = document["machine"]
     if results:
         stdout.print(table(results, document["rounds"]))
-    for failure in document["failures"]:
-        stdout.print(f"failed: {failure}", markup=False)
-    loads = [burst.load for one in results for burst in one.rounds] or facts["load_before"]
-    stdout.print(
-        f"{facts['cores']} cores, {facts['cpu']}, load of the rounds {min(loads):.1f} to {max(loads):.1f};"
-        f" Airflow {facts['airflow']}, PostgreSQL {facts['postgres']}, Python {facts['python']}"
-    )
-    stdout.print(f"results: {file}")
+    show_end(document, file, [burst.load for one in results for burst in one.rounds])
 
 
 def table(results: Sequence[Result], rounds: int) -> Table:

@@ -9,7 +9,7 @@ from typing import Any
 from rich.table import Table
 
 from benchmarks.meters.figures import NAMES, Result, peer_of
-from benchmarks.report import stdout
+from benchmarks.results import show_end, stdout
 
 COLUMNS = (
     *("tariff", "meters", "contender", "bills/s", "by round", "× stmt", "process MB"),
@@ -19,15 +19,9 @@ COLUMNS = (
 
 def show(results: Sequence[Result], document: dict[str, Any], file: Path) -> None:
     """Print the table, and where the results are kept."""
-    facts = document["machine"]
     stdout.print(table(results, document["rounds"]))
-    for failure in document["failures"]:
-        stdout.print(f"failed: {failure}", markup=False)
-    stdout.print(
-        f"{facts['cores']} cores, {facts['cpu']}, load before {facts['load_before'][0]};"
-        f" PostgreSQL {facts['postgres']}, Python {facts['python']}, {document['workers']} billing workers"
-    )
-    stdout.print(f"results: {file}")
+    stdout.print(f"{document['workers']} billing workers")
+    show_end(document, file)
 
 
 def table(results: Sequence[Result], rounds: int) -> Table:

@@ -8,9 +8,8 @@ from typing import Any
 
 from rich.table import Table
 
-from benchmarks.fleets.report import show_end
 from benchmarks.pumps.figures import NAMES, Result, peer_of
-from benchmarks.report import stdout
+from benchmarks.results import show_end, stdout
 
 COLUMNS = (
     *("cycle", "states", "contender", "opened", "changed", "ms", "by round", "× stmt", "statements"),
