@@ -87,9 +87,15 @@ class ServerUser:
             os.chown(path, self.uid, self.gid)
 
 
-def child_argv(user: str | None = None, death_signal: signal.Signals = signal.SIGTERM) -> tuple[str, ...]:
-    """Return the words that stand before a program which is to end with us."""
+def child_argv(
+    user: str | None = None, death_signal: signal.Signals = signal.SIGTERM, *, adopting: bool = False
+) -> tuple[str, ...]:
+    """Return the words that stand before a program which is to end with us.
+
+    :param adopting: what its processes leave behind when they are killed becomes its own children
+    """
     options = [f"--death-signal={int(death_signal)}", *([f"--user={user}"] if user else [])]
+    options += ["--adopting"] if adopting else []
     return (sys.executable, "-I", "-S", str(CHILD), *options, "--")
 
 

@@ -178,7 +178,16 @@ class Manager:
         self._make_folder()
         config = self._home.path / "supervisord.conf"
         config.write_text(render_config(self._home, processes, self.control_socket))
-        argv = [*child_argv(), sys.executable, "-m", "supervisor.supervisord", "-n", "-c", str(config)]
+        # Airflow's log server and the like outlive the process that was killed: they stay in the family.
+        argv = [
+            *child_argv(adopting=True),
+            sys.executable,
+            "-m",
+            "supervisor.supervisord",
+            "-n",
+            "-c",
+            str(config),
+        ]
         with (self._home.logs / "supervisord.out").open("wb") as log:
             # A group of its own: Ctrl-C in a terminal reaches `up` alone, which ends the others in order.
             self._process = subprocess.Popen(
@@ -217,8 +226,7 @@ class Manager:
     def pids(self) -> dict[str, int]:
         """Return the process id of each process that runs, and put them on record for the next start."""
         pids = {state.name: state.pid for state in self.supervisor.states() if state.pid}
-        manager = [self._process.pid] if self._process else []
-        record(self._home.process_file, [*manager, *pids.values()])
+        record(self._home.process_file, [*pids.values(), *self._manager_and_children()])
         return pids
 
     def stop(self, timeout: float = 90.0) -> None:
@@ -233,6 +241,14 @@ class Manager:
             process.wait()
         self._home.process_file.unlink(missing_ok=True)
         shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _manager_and_children(self) -> list[int]:
+        if self._process is None:
+            return []
+        with suppress(psutil.NoSuchProcess):
+            manager = psutil.Process(self._process.pid)
+            return [manager.pid, *(child.pid for child in manager.children())]
+        return []
 
     @staticmethod
     def _family(pid: int) -> list[psutil.Process]:

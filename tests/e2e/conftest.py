@@ -1,6 +1,7 @@
 """Whole instances for end-to-end tests: `./carillon up` in a home of its own, on a free port.
 
-def test_something(instance):               # one for the session (of each xdist worker), default options
+def test_something(instance):               # one for the session, default options
+def test_between_two(pair, gateway):        # the other: two triggerers, a gateway to be killed
 def test_other(launch):
     two = launch(triggerers=2, env={...})   # one of its own; ended with the session, or by two.stop()
 """
@@ -27,16 +28,24 @@ from include.cli.instance import Instance, read_instance
 from include.cli.leftovers import end
 from include.cli.postgres import child_argv, find_free_port
 from tests.e2e.receiver import Receiver, receiving
+from tests.integration.gateway.simulated import SimulatorProcess, simulator_process
 
 START_TIMEOUT = 240.0
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+#: Instances that files share: their tests go to one xdist worker, so that there is one of each.
+SHARED = ("instance", "pair")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
     """Mark everything below this folder: it starts real processes, and a start alone takes half a minute."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.e2e)
             item.add_marker(pytest.mark.timeout(900))
+            shared = [name for name in SHARED if name in item.fixturenames]
+            item.add_marker(pytest.mark.xdist_group(shared[0] if shared else item.path.stem))
 
 
 @dataclass
@@ -188,6 +197,27 @@ def launch(prepare: Launcher) -> Launcher:
 def instance(launch: Launcher) -> Iterator[Up]:
     """The instance that tests of a session share: one scheduler, one triggerer."""
     up = launch()
+    yield up
+    assert up.stop() == 0
+
+
+@pytest.fixture(scope="session")
+def gateway() -> Iterator[SimulatorProcess]:
+    """The gateway of `pair`: that of `up` would come back by itself, at a moment of its choice."""
+    with simulator_process() as simulator:
+        yield simulator
+
+
+@pytest.fixture(scope="session")
+def pair(launch: Launcher, gateway: SimulatorProcess) -> Iterator[Up]:
+    """Two triggerers, which share the shards of one instant, over a gateway that may be killed."""
+    env = {
+        "AIRFLOW_CONN_DEVICE_GATEWAY": gateway.url,
+        "CARILLON_DEFINITIONS_PER_SHARD": "1000",
+        # Else the first triggerer that asks takes all shards of an instant.
+        "AIRFLOW__TRIGGERER__MAX_TRIGGER_TO_SELECT_PER_LOOP": "1",
+    }
+    up = launch(triggerers=2, env=env)
     yield up
     assert up.stop() == 0
 

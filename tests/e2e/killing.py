@@ -64,5 +64,27 @@ def wait_settled(client: Client, due: float, count: int, timeout: float = 90) ->
         done = sum(states[s] for s in ("succeeded", "failed", "skipped", "missed"))
         return states if done == count == states.total() else None
 
-    found: Counter[str] = client.wait(f"{count} executions ended", settled, timeout)
+    try:
+        found: Counter[str] = client.wait(f"{count} executions ended", settled, timeout)
+    except AssertionError as error:
+        raise AssertionError(f"{error}\n{_what_is_left(client, moment)}") from None
     return found
+
+
+def _what_is_left(client: Client, moment: datetime) -> str:
+    """Tell of the executions of an instant and of the task instances that are to do them."""
+    executions = client.rows(
+        "SELECT e.state, a.state AS attempt, a.error, s.dag_id, count(*) FROM execution e"
+        " JOIN definition d ON d.id = e.definition_id JOIN schedule s ON s.id = d.schedule_id"
+        " LEFT JOIN attempt a ON a.execution_id = e.id AND a.due_at = e.due_at"
+        " WHERE e.due_at = %s GROUP BY 1, 2, 3, 4",
+        moment,
+    )
+    tasks = client.rows(
+        "SELECT t.dag_id, t.run_id, t.state, t.try_number, t.trigger_id, g.triggerer_id, t.end_date"
+        " FROM task_instance t LEFT JOIN trigger g ON g.id = t.trigger_id WHERE t.dag_id = ANY(%s)"
+        " ORDER BY t.start_date DESC LIMIT 10",
+        [row["dag_id"] for row in executions],
+        airflow=True,
+    )
+    return "\n".join(map(str, [*executions, *tasks]))

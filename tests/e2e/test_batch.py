@@ -6,7 +6,7 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,7 +20,7 @@ import requests
 from include.cli.supervisor import Supervisor
 from tests.batch_rows import COMMAND, PROJECT, insert_lamps, lamps
 from tests.e2e.client import Client
-from tests.e2e.conftest import Launcher, Up
+from tests.e2e.conftest import Up
 from tests.e2e.receiver import Receiver
 
 FINISHED = ("Success", "Fail", "PartialSuccess", "Stopped")
@@ -104,16 +104,9 @@ class Batch:
 
 
 @pytest.fixture(scope="module")
-def up(launch: Launcher) -> Iterator[Up]:
-    up = launch(triggerers=2)
-    yield up
-    assert up.stop() == 0
-
-
-@pytest.fixture(scope="module")
-def batch(up: Up, receiver: Receiver) -> Batch:
-    batch = Batch(Client(up, receiver))
-    with psycopg.connect(up.instance.database_url, autocommit=True) as connection:
+def batch(pair: Up, receiver: Receiver) -> Batch:
+    batch = Batch(Client(pair, receiver))
+    with psycopg.connect(pair.instance.database_url, autocommit=True) as connection:
         insert_lamps(connection, 10_000)
     return batch
 

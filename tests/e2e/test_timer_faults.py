@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 import psycopg
 import pytest
 
 from tests.e2e.client import Client
-from tests.e2e.conftest import Launcher
+from tests.e2e.conftest import Up
 from tests.e2e.killing import armed_triggerer, kill_now, wait_settled
 from tests.e2e.receiver import Receiver
 from tests.e2e.timers import TimerUser, next_minute, sleep_until
-from tests.integration.gateway.simulated import SimulatorProcess, simulator_process
+from tests.integration.gateway.simulated import SimulatorProcess
 from tests.timer_rows import LOCAL, multiply
 
 AHEAD = 25
@@ -26,38 +25,29 @@ MANY = 10_000
 
 
 @pytest.fixture(scope="module")
-def simulator() -> Iterator[SimulatorProcess]:
-    """A gateway of our own: the one that `up` starts would come back by itself, at a moment of its choice."""
-    with simulator_process() as simulator:
-        yield simulator
+def user(pair: Up) -> TimerUser:
+    return TimerUser(Client(pair, Receiver()))
 
 
-@pytest.fixture(scope="module")
-def user(launch: Launcher, simulator: SimulatorProcess) -> Iterator[TimerUser]:
-    env = {
-        "AIRFLOW_CONN_DEVICE_GATEWAY": simulator.url,
-        "CARILLON_DEFINITIONS_PER_SHARD": "1000",
-        # Else the first triggerer that asks takes all shards of an instant.
-        "AIRFLOW__TRIGGERER__MAX_TRIGGER_TO_SELECT_PER_LOOP": "1",
-    }
-    up = launch(triggerers=2, env=env)
-    yield TimerUser(Client(up, Receiver()))
-    assert up.stop() == 0
+@pytest.fixture(autouse=True)
+def _calm(gateway: SimulatorProcess) -> None:
+    gateway.faults()
+    gateway.admin("DELETE", "devices")
 
 
-def make_slow(simulator: SimulatorProcess) -> None:
-    simulator.faults(latency={"distribution": "fixed", "seconds": LATENCY})
+def make_slow(gateway: SimulatorProcess) -> None:
+    gateway.faults(latency={"distribution": "fixed", "seconds": LATENCY})
 
 
-def arrivals(simulator: SimulatorProcess) -> list[tuple[str, float]]:
+def arrivals(gateway: SimulatorProcess) -> list[tuple[str, float]]:
     """Return the requests that came to all devices, and when."""
-    came = simulator.admin("GET", "arrivals")["arrivals"]
+    came = gateway.admin("GET", "arrivals")["arrivals"]
     return [(command["request_id"], command["at"]) for command in came]
 
 
-def received(simulator: SimulatorProcess) -> Counter[str]:
+def received(gateway: SimulatorProcess) -> Counter[str]:
     """Return how often each request came."""
-    return Counter(request for request, _ in arrivals(simulator))
+    return Counter(request for request, _ in arrivals(gateway))
 
 
 def requests_of(user: TimerUser, due: datetime, attempts: int) -> set[str]:
@@ -66,23 +56,23 @@ def requests_of(user: TimerUser, due: datetime, attempts: int) -> set[str]:
     return {f"exec_{row['id']}" for row in user.client.rows(statement, due, attempts)}
 
 
-def test_a_gateway_killed_with_commands_under_way(user: TimerUser, simulator: SimulatorProcess) -> None:
+def test_a_gateway_killed_with_commands_under_way(user: TimerUser, gateway: SimulatorProcess) -> None:
     devices, far = ("g1", "g2", "g3"), next_minute(12 * 3600)
-    make_slow(simulator)
+    make_slow(gateway)
     user.own_devices(*devices)
     for device_id in devices:
         user.create(device_id, far, *[SWITCH] * 100, offline="deliver_when_online")
     due = user.trigger("g1")
-    user.client.wait("a second wave", lambda: len(received(simulator)) >= 200)
+    user.client.wait("a second wave", lambda: len(received(gateway)) >= 200)
     time.sleep(LATENCY / 4)
     now = time.time()
-    first = arrivals(simulator)
-    simulator.kill()
+    first = arrivals(gateway)
+    gateway.kill()
     time.sleep(1)  # whose turn comes now finds nobody
-    simulator.start()
+    gateway.start()
     assert wait_settled(user.client, due.timestamp(), 300) == Counter(succeeded=300)
     acknowledged = {request for request, at in first if at + LATENCY < now - 0.2}
-    again = received(simulator)
+    again = received(gateway)
     assert acknowledged
     assert not acknowledged & set(again)
     assert acknowledged <= requests_of(user, due, 1)
@@ -92,10 +82,10 @@ def test_a_gateway_killed_with_commands_under_way(user: TimerUser, simulator: Si
     }
 
 
-def test_a_triggerer_killed_with_commands_under_way(user: TimerUser, simulator: SimulatorProcess) -> None:
+def test_a_triggerer_killed_with_commands_under_way(user: TimerUser, gateway: SimulatorProcess) -> None:
     devices, client = ("h1", "h2", "h3", "h4"), user.client
-    simulator.admin("DELETE", "devices")
-    make_slow(simulator)
+    gateway.admin("DELETE", "devices")
+    make_slow(gateway)
     user.own_devices(*devices)
     due = next_minute(AHEAD)
     for device_id in devices:
@@ -107,16 +97,16 @@ def test_a_triggerer_killed_with_commands_under_way(user: TimerUser, simulator: 
     client.wait("some have answered", lambda: len(requests_of(user, due, 1)) >= 50)
     acknowledged = requests_of(user, due, 1)
     kill_now(client.up, [victim])
-    simulator.faults()
+    gateway.faults()
     assert wait_settled(client, due.timestamp(), 400) == Counter(succeeded=400)
-    counts = received(simulator)
+    counts = received(gateway)
     assert {counts[request] for request in acknowledged} == {1}
     repeated = {request for request, count in counts.items() if count > 1}
     assert repeated
     assert max(counts.values()) == 2
     assert repeated <= requests_of(user, due, 2)
     assert set(counts) == requests_of(user, due, 1) | requests_of(user, due, 2)
-    assert min(at for _, at in arrivals(simulator)) >= due.timestamp()
+    assert min(at for _, at in arrivals(gateway)) >= due.timestamp()
     [row] = client.rows("SELECT count(DISTINCT definition_id) FROM execution WHERE due_at = %s", due)
     assert row["count"] == 400
     interrupted = client.rows("SELECT error FROM attempt WHERE due_at = %s AND state = 'failed'", due)
@@ -134,11 +124,11 @@ def triggerer_jobs(client: Client) -> list[int]:
 
 
 def test_ten_thousand_at_one_instant_are_shared_by_two_triggerers(
-    user: TimerUser, simulator: SimulatorProcess
+    user: TimerUser, gateway: SimulatorProcess
 ) -> None:
     client = user.client
-    simulator.admin("DELETE", "devices")
-    simulator.faults()
+    gateway.admin("DELETE", "devices")
+    gateway.faults()
     user.own_devices("first", "last")
     client.wait("both triggerers are there", lambda: len(triggerer_jobs(client)) == 2, timeout=180)
     due = next_minute(AHEAD)
@@ -157,8 +147,8 @@ def test_ten_thousand_at_one_instant_are_shared_by_two_triggerers(
     sleep_until(due - timedelta(seconds=3))
     client.wait("both triggerers claim", both)
     assert wait_settled(client, due.timestamp(), MANY, timeout=150) == Counter(succeeded=MANY)
-    assert simulator.admin("GET", "counters")["devices"] == MANY
-    assert received(simulator) == Counter(requests_of(user, due, 1))
+    assert gateway.admin("GET", "counters")["devices"] == MANY
+    assert received(gateway) == Counter(requests_of(user, due, 1))
     [row] = client.rows("SELECT count(DISTINCT definition_id) FROM execution WHERE due_at = %s", due)
     assert row["count"] == MANY
-    assert min(at for _, at in arrivals(simulator)) >= due.timestamp()
+    assert min(at for _, at in arrivals(gateway)) >= due.timestamp()

@@ -128,7 +128,14 @@ class TestFirstStart:
 
 @pytest.fixture(scope="module")
 def second(first: FirstStart, launch: Launcher) -> Up:
-    return launch(first.home, port=first.port)
+    """Started again, with an outbound guard that lets no call of the demo pass."""
+    return launch(first.home, port=first.port, env={"CARILLON_EGRESS_ALLOW": "10.0.0.0/8"})
+
+
+@pytest.fixture(scope="module")
+def bereaved() -> list[psutil.Process]:
+    """What a process that was killed left behind, such as the triggerer's log server."""
+    return []
 
 
 class TestSecondStart:
@@ -147,6 +154,17 @@ class TestSecondStart:
         assert "Traceback" not in refused.stderr
         assert second.instance.url  # the running one is none the worse
 
+    def test_the_demo_names_a_guard_that_is_closed(self, second: Up) -> None:
+        done = subprocess.run(
+            [str(ROOT / "carillon"), "demo", "--seconds", "30"],
+            env={**os.environ, "CARILLON_HOME": str(second.home)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 1
+        assert "CARILLON_EGRESS_ALLOW=127.0.0.0/8" in done.stderr
+
     def test_status_names_the_processes(self, second: Up) -> None:
         environment = {**os.environ, "CARILLON_HOME": str(second.home)}
         done = subprocess.run(
@@ -160,9 +178,11 @@ class TestSecondStart:
         assert set(states.values()) == {"RUNNING"}
         assert len(states) == 6
 
-    def test_a_killed_process_comes_back(self, second: Up) -> None:
+    def test_a_killed_process_comes_back(self, second: Up, bereaved: list[psutil.Process]) -> None:
         before = second.instance.processes["triggerer"]
-        psutil.Process(before).kill()
+        victim = psutil.Process(before)
+        bereaved += victim.children(recursive=True)
+        victim.kill()
         wait_until(lambda: second.instance.processes.get("triggerer", before) != before)
 
     def test_all_come_through_a_database_restart(self, second: Up) -> None:
@@ -171,12 +191,6 @@ class TestSecondStart:
         psutil.Process(before).send_signal(signal.SIGINT)
         wait_until(lambda: second.instance.processes.get("postgres", before) != before)
         wait_until(lambda: unhealthy(fetch(second.instance.health_url), since=began + 5) == [], timeout=120)
-
-    def test_ctrl_c_ends_it(self, second: Up) -> None:
-        family = second.family()
-        assert second.stop(signal.SIGINT) == 130
-        assert alive(family) == []
-        assert "Traceback" not in second.messages
 
 
 class TestRefusals:
@@ -209,43 +223,6 @@ class TestRefusals:
         assert "Traceback" not in refused.stderr
 
 
-class TestKilled:
-    def test_killed_while_running(self, first: FirstStart, launch: Launcher) -> None:
-        """Nothing outlives a `kill -9` for long, and the next start does not even wait for that."""
-        victim = launch(first.home, port=first.port)
-        family = victim.family()
-        victim.stop(signal.SIGKILL)
-        successor = launch(first.home, port=first.port)
-        assert alive(family) == []
-        assert successor.stop() == 0
-
-    def test_killed_together_with_the_process_manager(self, first: FirstStart, launch: Launcher) -> None:
-        """With nobody left to end them in order, the processes end by themselves or by the next start."""
-        victim = launch(first.home, port=first.port)
-        family = victim.family()
-        manager = next(process for process in family if "supervisor.supervisord" in process.cmdline())
-        manager.suspend()  # so that it cannot end them when it learns of its parent's end
-        victim.stop(signal.SIGKILL)
-        manager.kill()
-        successor = launch(first.home, port=first.port)
-        assert alive(family) == []
-        assert successor.stop() == 0
-
-    def test_killed_half_way_through_the_first_start(self, prepare: Launcher, launch: Launcher) -> None:
-        seed = random.randrange(10**6)
-        moments = random.Random(seed)
-        victim = prepare()
-        families = []
-        for seconds in (moments.uniform(0.5, 1.5), moments.uniform(2, 12)):
-            victim.start()
-            time.sleep(seconds)
-            families += victim.family()
-            victim.stop(signal.SIGKILL)
-        successor = launch(victim.home, port=victim.port)
-        assert alive(families) == [], f"seed {seed}"
-        assert successor.stop() == 0
-
-
 class TestOrdinaryUser:
     """The same as somebody who is not root, from a checkout of their own, beside another instance."""
 
@@ -271,17 +248,69 @@ class TestOrdinaryUser:
         subprocess.run(["chown", "-R", "65534:65534", str(copy)], check=True)
         return copy
 
-    def test_runs_beside_another_instance(self, instance: Up, checkout: Path, prepare: Launcher) -> None:
+    def test_runs_beside_another_instance(self, second: Up, checkout: Path, prepare: Launcher) -> None:
         nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"]
         up = prepare(checkout / "state", root=checkout, prefix=nobody, env={"HOME": str(checkout)}).start()
         up.wait_ready()
         family = up.family()
         assert {process.username() for process in family} == {"nobody"}
-        for each in (up, instance):
+        for each in (up, second):
             assert unhealthy(fetch(each.instance.health_url), since=0) == []
-        assert up.instance.database_url != instance.instance.database_url
+        assert up.instance.database_url != second.instance.database_url
         assert up.stop() == 0
         assert alive(family) == []
+
+
+class TestKilled:
+    """Nothing outlives a `kill -9` for long, and the next start does not even wait for that."""
+
+    @pytest.fixture(scope="class")
+    def third(self, second: Up, bereaved: list[psutil.Process], launch: Launcher) -> Up:
+        family = [*second.family(), *bereaved]
+        second.stop(signal.SIGKILL)
+        third = launch(second.home, port=second.port)
+        assert alive(family) == []
+        return third
+
+    def test_killed_while_running(self, third: Up) -> None:
+        assert unhealthy(fetch(third.instance.health_url), since=0) == []
+
+    @pytest.fixture(scope="class")
+    def fourth(self, third: Up, launch: Launcher) -> Up:
+        family = third.family()
+        manager = next(process for process in family if "supervisor.supervisord" in process.cmdline())
+        manager.suspend()  # so that it cannot end them when it learns of its parent's end
+        third.stop(signal.SIGKILL)
+        manager.kill()
+        fourth = launch(third.home, port=third.port)
+        assert alive(family) == []
+        return fourth
+
+    def test_killed_together_with_the_process_manager(self, fourth: Up) -> None:
+        """With nobody left to end them in order, the processes end by themselves or by the next start."""
+        assert unhealthy(fetch(fourth.instance.health_url), since=0) == []
+
+    def test_ctrl_c_ends_it_and_what_a_killed_process_left(self, fourth: Up) -> None:
+        victim = psutil.Process(fourth.instance.processes["triggerer"])
+        family = [*fourth.family(), *victim.children(recursive=True)]
+        victim.kill()
+        assert fourth.stop(signal.SIGINT) == 130
+        assert alive(family) == []
+        assert "Traceback" not in fourth.messages
+
+    def test_killed_half_way_through_the_first_start(self, prepare: Launcher, launch: Launcher) -> None:
+        seed = random.randrange(10**6)
+        moments = random.Random(seed)
+        victim = prepare()
+        families = []
+        for seconds in (moments.uniform(0.5, 1.5), moments.uniform(2, 12)):
+            victim.start()
+            time.sleep(seconds)
+            families += victim.family()
+            victim.stop(signal.SIGKILL)
+        successor = launch(victim.home, port=victim.port)
+        assert alive(families) == [], f"seed {seed}"
+        assert successor.stop() == 0
 
 
 def system_python() -> str | None:
