@@ -29,7 +29,7 @@ def run_tests(arguments: Annotated[list[str] | None, typer.Argument(help="Handed
     fast = _pytest([*_existing(FAST), "-n", str(_workers()), *arguments])
     # Tests that share an instance stay together; three at a time, since they mostly wait for instants.
     progress.say("end-to-end tests, on real Airflow processes")
-    return worst(fast, _pytest([*_existing(END_TO_END), "-n", "3", "--dist", "loadgroup", *arguments]))
+    return worst(fast, _pytest([*_existing(END_TO_END), "-n", "3", "--dist", "loadfile", *arguments]))
 
 
 run_tests.command_options = {  # type: ignore[attr-defined]  # read by main.load

@@ -22,6 +22,8 @@ from typing import Any
 
 import psutil
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from include.cli.home import ROOT
 from include.cli.instance import Instance, read_instance
@@ -33,19 +35,30 @@ from tests.integration.gateway.simulated import SimulatorProcess, simulator_proc
 START_TIMEOUT = 240.0
 
 
-#: Instances that files share: their tests go to one xdist worker, so that there is one of each.
-SHARED = ("instance", "pair")
+#: Files whose tests share an instance, `instance` or `pair`: one xdist worker runs them all.
+TOGETHER = (
+    ("callbacks", "billing", "timers", "upgrades", "demo", "demo_billing", "demo_timers", "demo_batch"),
+    ("batch", "timer_faults"),
+)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
+def pytest_itemcollected(item: pytest.Function) -> None:
     """Mark everything below this folder: it starts real processes, and a start alone takes half a minute."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.e2e)
-            item.add_marker(pytest.mark.timeout(900))
-            shared = [name for name in SHARED if name in item.fixturenames]
-            item.add_marker(pytest.mark.xdist_group(shared[0] if shared else item.path.stem))
+    item.add_marker(pytest.mark.e2e)
+    item.add_marker(pytest.mark.timeout(900))
+
+
+class Together(LoadFileScheduling):
+    """Gives a file's tests to one worker, and those of files that share an instance to the same."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file: str = super()._split_scope(nodeid)
+        name = Path(file).stem.removeprefix("test_")
+        return next((files[0] for files in TOGETHER if name in files), file)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Together | None:
+    return Together(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 @dataclass
