@@ -16,6 +16,7 @@ import logging
 import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice
 from weakref import WeakValueDictionary
 
@@ -61,6 +62,12 @@ class OutboundRequest:
         return CallPlan(target.endpoint, payload, HttpConnection, bodiless=method == "HEAD")
 
 
+@cache
+def system_roots() -> ssl.SSLContext:
+    """Return what trusts the system's roots, which take 20 ms to read."""
+    return ssl.create_default_context()
+
+
 class OutboundClient:
     """Calls other people's servers. One per process, used from one event loop."""
 
@@ -76,7 +83,7 @@ class OutboundClient:
         self._guard = guard
         self._per_host_limit = per_host_limit
         self._response_limit = response_limit_bytes
-        self._tls = tls or ssl.create_default_context()
+        self._tls = tls or system_roots()
         # A pool lives as long as a prepared call or an open connection refers to it.
         self._pools: WeakValueDictionary[Endpoint, HostPool] = WeakValueDictionary()
         # One for all connections: what has come is read before the loop turns to the next one. A new buffer
