@@ -35,10 +35,12 @@ from tests.integration.gateway.simulated import SimulatorProcess, simulator_proc
 START_TIMEOUT = 240.0
 
 
-#: Files whose tests share an instance, `instance` or `pair`: one xdist worker runs them all.
+#: Files whose tests share an instance, `instance` or `pair`: one xdist worker runs them all. Two workers have
+#: an `instance`, since the tests of it would take longest together.
 TOGETHER = (
-    ("callbacks", "billing", "timers", "upgrades", "demo", "demo_billing", "demo_timers", "demo_batch"),
     ("batch", "timer_faults"),
+    ("billing", "demo_batch", "demo_billing", "upgrades"),
+    ("callbacks", "demo", "demo_timers", "timers"),
 )
 
 
