@@ -261,30 +261,32 @@ class TestOrdinaryUser:
         assert alive(family) == []
 
 
+@pytest.fixture(scope="module")
+def third(second: Up, bereaved: list[psutil.Process], launch: Launcher) -> Up:
+    family = [*second.family(), *bereaved]
+    second.stop(signal.SIGKILL)
+    third = launch(second.home, port=second.port)
+    assert alive(family) == []
+    return third
+
+
+@pytest.fixture(scope="module")
+def fourth(third: Up, launch: Launcher) -> Up:
+    family = third.family()
+    manager = next(process for process in family if "supervisor.supervisord" in process.cmdline())
+    manager.suspend()  # so that it cannot end them when it learns of its parent's end
+    third.stop(signal.SIGKILL)
+    manager.kill()
+    fourth = launch(third.home, port=third.port)
+    assert alive(family) == []
+    return fourth
+
+
 class TestKilled:
     """Nothing outlives a `kill -9` for long, and the next start does not even wait for that."""
 
-    @pytest.fixture(scope="class")
-    def third(self, second: Up, bereaved: list[psutil.Process], launch: Launcher) -> Up:
-        family = [*second.family(), *bereaved]
-        second.stop(signal.SIGKILL)
-        third = launch(second.home, port=second.port)
-        assert alive(family) == []
-        return third
-
     def test_killed_while_running(self, third: Up) -> None:
         assert unhealthy(fetch(third.instance.health_url), since=0) == []
-
-    @pytest.fixture(scope="class")
-    def fourth(self, third: Up, launch: Launcher) -> Up:
-        family = third.family()
-        manager = next(process for process in family if "supervisor.supervisord" in process.cmdline())
-        manager.suspend()  # so that it cannot end them when it learns of its parent's end
-        third.stop(signal.SIGKILL)
-        manager.kill()
-        fourth = launch(third.home, port=third.port)
-        assert alive(family) == []
-        return fourth
 
     def test_killed_together_with_the_process_manager(self, fourth: Up) -> None:
         """With nobody left to end them in order, the processes end by themselves or by the next start."""
