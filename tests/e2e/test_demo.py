@@ -90,11 +90,11 @@ WHERE start_date > now() - interval '14 days'
                    WHERE t.dag_id = r.dag_id AND t.run_id = r.run_id
                      AND coalesce(t.state, '') NOT IN ('success', 'failed'))
 """
-#: Those of them that may go: not the last run of their DAG, from which Airflow plans the next one.
+#: Those of them that may go: not the last scheduled run of their DAG, from which Airflow plans the next one.
 OLD = """
 SELECT run.id FROM dag_run run
 WHERE start_date < now() - interval '14 days'
-  AND start_date < (SELECT max(start_date) FROM dag_run WHERE dag_id = run.dag_id)
+  AND start_date < (SELECT max(start_date) FROM dag_run WHERE dag_id = run.dag_id AND run_type <> 'manual')
 """
 
 

@@ -87,12 +87,36 @@ def keeper(prepare: Launcher) -> Iterator[Keeper]:
     }
     up: Up = prepare(env=env).start()
     up.wait_ready(START_SECONDS)
-    yield Keeper(Client(up, Receiver()))
+    keeper = Keeper(Client(up, Receiver()))
+    keeper.create("short")
+    keeper.create("stopped")
+    yield keeper
     assert up.stop() == 0
 
 
-def test_noticed_handled_and_due_again(keeper: Keeper) -> None:
-    keeper.create("short")
+@dataclass(frozen=True)
+class Stopped:
+    """A project that was stopped with one task open; another was ignored.
+
+    :ivar task: of object `c`
+    :ivar runs: how many there had been of its DAG
+    """
+
+    task: str
+    runs: int
+
+
+@pytest.fixture(scope="module")
+def stopped(keeper: Keeper) -> Stopped:
+    keeper.wait_task("stopped", "a")
+    keeper.call("stop_v2_project", uid="stopped")
+    tasks = keeper.tasks("stopped")
+    keeper.call("v2_handle_ignore", task_id=tasks["a"])
+    return Stopped(tasks["c"], len(keeper.runs(DAILY, "scheduled")))
+
+
+def test_noticed_handled_and_due_again(keeper: Keeper, stopped: Stopped) -> None:
+    """The other project is stopped before this, so that days pass for both."""
     first = keeper.wait_task("short", "a")
     assert keeper.wait_task("short", "c") != first
     keeper.client.wait("a run that says so", lambda: keeper.reported(DAILY, "short") >= 2, TICKS_SECONDS)
@@ -109,17 +133,10 @@ def test_noticed_handled_and_due_again(keeper: Keeper) -> None:
     assert timedelta(days=1) < again["due_at"] - handled["closed_at"] <= timedelta(days=2)
 
 
-def test_stopped_has_no_more_of_them(keeper: Keeper) -> None:
-    keeper.create("stopped")
-    keeper.wait_task("stopped", "a")
-    keeper.call("stop_v2_project", uid="stopped")
-    tasks = keeper.tasks("stopped")
-    keeper.call("v2_handle_ignore", task_id=tasks["a"])
-    runs = len(keeper.runs(DAILY, "scheduled"))
-    keeper.client.wait(
-        "two more runs", lambda: len(keeper.runs(DAILY, "scheduled")) >= runs + 2, TICKS_SECONDS
-    )
-    assert keeper.tasks("stopped") == {"c": tasks["c"]}
+def test_stopped_has_no_more_of_them(keeper: Keeper, stopped: Stopped) -> None:
+    enough = stopped.runs + 2
+    keeper.client.wait("two more runs", lambda: len(keeper.runs(DAILY, "scheduled")) >= enough, TICKS_SECONDS)
+    assert keeper.tasks("stopped") == {"c": stopped.task}
 
 
 def test_a_dag_test_evaluates(keeper: Keeper) -> None:
