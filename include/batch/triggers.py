@@ -67,7 +67,7 @@ class BatchTrigger(BaseTrigger):
         try:
             return await self._work(BatchRun(engine, task_id, self.log.info))
         finally:
-            if runs_inline(self):
+            if runs_inline(self.trigger_id):
                 await BatchEngine.close_current()
 
     async def _work(self, run: BatchRun) -> tuple[bool, dict[str, Any]]:

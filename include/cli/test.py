@@ -61,4 +61,4 @@ def _existing(folders: tuple[str, ...]) -> list[str]:
 
 
 def _workers() -> int:
-    return max(2, min(4, os.cpu_count() or 2))
+    return max(2, min(4, (os.cpu_count() or 2) + 1))

@@ -10,11 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 from include.cron.fields import shortened
 from include.errors import CronExpressionError
-from include.kit.zones import known_zones
 
 _SECOND = timedelta(seconds=1)
 _DAY = timedelta(days=1)
@@ -41,9 +40,14 @@ def span_at(zone: str, instant: datetime) -> Span:
 
 def check_zone(zone: str, *, field: str) -> str:
     """Return the name of a known IANA time zone; raises CronExpressionError, carrying `field`, otherwise."""
-    if zone not in known_zones():
+    if zone not in _known_zones():
         raise CronExpressionError(f"the time zone {shortened(zone)} is not known", field=field)
     return zone
+
+
+@lru_cache(maxsize=1)
+def _known_zones() -> frozenset[str]:
+    return frozenset(available_timezones())
 
 
 @lru_cache(maxsize=4096)

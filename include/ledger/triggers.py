@@ -87,7 +87,7 @@ class FireTrigger(BaseTrigger):
             run = WindowRun(engine, self.scope(), self.kind, await self.caller(engine), self.log.info)
             summary = (await run.run()).as_json()
         finally:
-            if runs_inline(self):
+            if runs_inline(self.trigger_id):
                 await Engine.close_current()
         self.log.info("summary: %s", json.dumps(summary))
         end = TaskFailedEvent if summary["failed"] else TaskSuccessEvent

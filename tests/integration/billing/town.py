@@ -58,6 +58,9 @@ class Town:
             """,
             {"project": project_id, "points": points, "installed": local(installed)},
         )
+        if points > 1000:
+            # Else a plan for empty tables may be made for the readings of all, and take minutes.
+            self.db.execute("ANALYZE premise, service_point, meter, register, meter_installation")
         self.read(installed, initial, source="install")
         self.tariff(**version)
         self.definition_id = self.task()

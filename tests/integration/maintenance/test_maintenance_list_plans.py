@@ -25,14 +25,14 @@ class Explaining:
         self.connection = connection
         self.indexes: list[str] = []
 
-    async def execute(self, statement: Any, parameters: Any) -> Any:
+    async def execute(self, statement: Any, parameters: Any, **options: Any) -> Any:
         text = statement if isinstance(statement, str) else statement.as_string(self.connection)
         cursor = await self.connection.execute(f"EXPLAIN (FORMAT JSON) {text}", parameters)
         [row] = await cursor.fetchall()
         self.indexes += [
             node["Index Name"] for node in nodes(row["QUERY PLAN"][0]["Plan"]) if "Index Name" in node
         ]
-        return await self.connection.execute(statement, parameters)
+        return await self.connection.execute(statement, parameters, **options)
 
 
 def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
