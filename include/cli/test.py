@@ -27,8 +27,7 @@ def run_tests(arguments: Annotated[list[str] | None, typer.Argument(help="Handed
     progress = Progress()
     progress.say("unit, integration and DAG tests")
     fast = _pytest([*_existing(FAST), "-n", str(_workers()), *arguments])
-    # Tests that share an instance stay together; four at a time, since they mostly wait for instants. In the
-    # order of their names, not of their numbers: the slowest have few.
+    # Four groups of files at a time (tests/e2e/conftest.py), since they mostly wait for instants.
     progress.say("end-to-end tests, on real Airflow processes")
     spread = ("-n", "4", "--dist", "loadfile", "--no-loadscope-reorder")
     return worst(fast, _pytest([*_existing(END_TO_END), *spread, *arguments]))

@@ -35,12 +35,17 @@ from tests.integration.gateway.simulated import SimulatorProcess, simulator_proc
 START_TIMEOUT = 240.0
 
 
-#: Files whose tests share an instance, `instance` or `pair`: one xdist worker runs them all. Two workers have
-#: an `instance`, since the tests of it would take longest together.
-TOGETHER = (
-    ("batch", "timer_faults"),
-    ("billing", "demo_batch", "demo_billing", "upgrades"),
+#: Files that one xdist worker runs, since they share an instance, `instance` or `pair`; two workers have an
+#: `instance`. What takes longest begins first, so that all workers end at about the same time.
+GROUPS = (
+    ("faults",),
     ("callbacks", "demo", "demo_timers", "timers"),
+    ("billing", "demo_batch", "demo_billing", "upgrades"),
+    ("up",),
+    ("maintenance",),
+    ("batch", "timer_faults"),
+    ("demo_maintenance",),
+    ("timers_mqtt",),
 )
 
 
@@ -50,13 +55,24 @@ def pytest_itemcollected(item: pytest.Function) -> None:
     item.add_marker(pytest.mark.timeout(900))
 
 
+def group_of(file: str) -> int:
+    """Return the place of a file's group; what is in none comes last."""
+    name = Path(file).stem.removeprefix("test_")
+    return next((place for place, files in enumerate(GROUPS) if name in files), len(GROUPS))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order what is below this folder by groups, after all other tests."""
+    items.sort(key=lambda item: group_of(item.path.name) if item.get_closest_marker("e2e") else -1)
+
+
 class Together(LoadFileScheduling):
     """Gives a file's tests to one worker, and those of files that share an instance to the same."""
 
     def _split_scope(self, nodeid: str) -> str:
         file: str = super()._split_scope(nodeid)
-        name = Path(file).stem.removeprefix("test_")
-        return next((files[0] for files in TOGETHER if name in files), file)
+        place = group_of(file)
+        return str(place) if place < len(GROUPS) else file
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Together | None:
