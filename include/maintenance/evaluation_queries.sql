@@ -72,7 +72,8 @@ WITH open AS (
                          AND t.cycle_type = '统计周期'
     LEFT JOIN statistic_value v ON v.statistic_id = x.id AND v.object_id = t.object_id
     CROSS JOIN LATERAL (
-        SELECT CASE WHEN t.cycle_type = '自然时间周期' THEN t.due_at <= %(now)s
+        -- What was due stays so when a clock is set back.
+        SELECT CASE WHEN t.cycle_type = '自然时间周期' THEN t.due_at <= %(now)s OR t.state IN ('due', 'overdue')
                     ELSE t.due_since IS NOT NULL OR coalesce(v.total >= t.due_total, false) END AS due
     ) reached
     CROSS JOIN LATERAL (

@@ -104,7 +104,7 @@ class Client:
         try:
             done = subprocess.run(
                 [sys.executable, "-m", "airflow", "dags", "test", dag_id, *words],
-                env={**os.environ, **instance_environment(self.up.instance)},
+                env={**os.environ, **self.up.env, **instance_environment(self.up.instance)},
                 cwd=ROOT,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,

@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 import psutil
@@ -361,11 +362,11 @@ class TestKilled:
         deadline = time.monotonic() + 90
         while not (found := biller.client.rows(statement, number, METERS, TURN_LOCK_CLASS, number)):
             assert time.monotonic() < deadline, "no run was seen midway"
-        port = found[0]["client_port"]
+        port, server = found[0]["client_port"], urlsplit(biller.client.up.instance.database_url).port
         [pid] = {
             one.pid
             for one in psutil.net_connections("tcp")
-            if one.laddr and one.laddr.port == port and one.pid
+            if one.raddr and (one.laddr.port, one.raddr.port) == (port, server) and one.pid
         }
         return psutil.Process(pid)
 

@@ -120,7 +120,7 @@ class TestClean:
         # followed by their ids, not counted.
         with psycopg.connect(instance.instance.airflow_database_url, autocommit=True) as connection:
             old = wait_for_old_runs(connection)
-            dags = column(connection, "SELECT DISTINCT dag_id FROM dag_run")
+            dags = column(connection, "SELECT DISTINCT dag_id FROM dag_run WHERE run_type <> 'manual'")
             told = json.loads(carillon(instance.home, "clean", "--dry-run", "--json").stdout)
             assert old <= column(connection, "SELECT id FROM dag_run")
             done = carillon(instance.home, "clean", "--json")

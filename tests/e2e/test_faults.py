@@ -116,8 +116,9 @@ def test_schedulers_down_over_three_instants(client: Client) -> None:
         " AND data_interval_start + interval '1 minute' < to_timestamp(%s)"
     )
     runs = client.rows(statement, dag_id, woke, woke, airflow=True)
-    # The run that was planned before may come first, then one for all the rest.
-    assert 1 <= len(runs) <= 2, runs
+    # Not one for each instant: that which was planned before, that which Airflow's look at the DAG planned
+    # meanwhile, and one for all the rest.
+    assert 1 <= len(runs) <= 3, runs
     states = {task: ledger_states(client, task) for task in (once, skip, every)}
     assert states[every].keys() <= {"succeeded", "pending", "running"}
     assert states[once]["skipped"] >= 2

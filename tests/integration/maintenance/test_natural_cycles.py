@@ -42,6 +42,16 @@ class TestStart:
             ("overdue", 2),
         ]
 
+    async def test_a_clock_that_is_set_back_takes_nothing_back(self, bench: Bench):
+        await bench.create(object_ids=["a"])
+        await bench.create(object_ids=["b"])
+        states = []
+        for day in (23, 24, 23, 25, 24, 22):
+            bench.now = local(2026, 11, day)
+            await bench.tick()
+            states.append({state for (state,) in bench.tasks("state")})
+        assert states == [{"noticed"}, {"due"}, {"due"}, {"overdue"}, {"overdue"}, {"overdue"}]
+
     async def test_hours(self, bench: Bench):
         await bench.create(period_num=Decimal(3), period_unit="小时", notice_num=0, object_ids=["a"])
         states = []
