@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
-import psutil
 import psycopg
 import pytest
 import requests
 
-from include.cli.supervisor import Supervisor
 from tests.batch_rows import COMMAND, PROJECT, insert_lamps, lamps
 from tests.e2e.client import Client
 from tests.e2e.conftest import Up
+from tests.e2e.killing import kill_now, triggerers
 from tests.e2e.receiver import Receiver
 
 FINISHED = ("Success", "Fail", "PartialSuccess", "Stopped")
@@ -117,19 +113,6 @@ def _calm(batch: Batch) -> None:
     batch.simulator("DELETE", "devices")
 
 
-def running(up: Up, kind: str) -> dict[str, int]:
-    states = Supervisor(Path(up.instance.control_socket)).states()
-    return {state.name: state.pid for state in states if state.name.startswith(kind)}
-
-
-def kill_now(up: Up, kind: str) -> None:
-    """Kill every process of a kind, and what it started."""
-    for pid in running(up, kind).values():
-        process = psutil.Process(pid)
-        for member in [*process.children(recursive=True), process]:
-            os.kill(member.pid, signal.SIGKILL)
-
-
 def test_a_thousand_commands_are_a_run_of_a_few_tasks(batch: Batch) -> None:
     task_id = batch.create([*lamps(1000), "nobody"])
     shown = batch.wait(task_id)
@@ -210,7 +193,7 @@ def test_triggerers_killed_in_the_middle_of_ten_thousand(batch: Batch) -> None:
     task_id = batch.create(lamps(10_000))
     counters = lambda: batch.simulator("GET", "counters")  # noqa: E731
     batch.client.wait("under way", lambda: counters()["received"] > 2000, 120)
-    kill_now(batch.client.up, "triggerer")
+    kill_now(batch.client.up, triggerers(batch.client.up))
     assert batch.show(task_id)["status"] == "Processing"
     assert batch.wait(task_id, 400)["status"] == "Success"
     assert batch.progress(task_id) == {"total": 10_000, "success": 10_000}
@@ -227,7 +210,7 @@ def test_the_scheduler_killed_in_the_middle_of_ten_thousand(batch: Batch) -> Non
     batch.faults(latency={"distribution": "uniform", "seconds": 0.3})
     task_id = batch.create(lamps(10_000))
     batch.client.wait("under way", lambda: batch.simulator("GET", "counters")["received"] > 1000, 120)
-    kill_now(batch.client.up, "scheduler")
+    kill_now(batch.client.up, ["scheduler"])
     assert batch.wait(task_id, 400)["status"] == "Success"
     assert batch.executions(task_id) == {1: 10_000}
     assert batch.run_state(batch.run(task_id), "success", "failed", timeout=240) == "success"
